@@ -1,0 +1,36 @@
+//! What a turn of a Python loop runs.
+
+use crate::ffi::{Obj, Visitor};
+
+/// One entry of the ready queue, or what a timer or source puts there. Only what a caller asked a handle for has one.
+#[derive(Clone)]
+pub enum Callback {
+    /// A `Handle` or `TimerHandle`: `call_soon` and its relatives.
+    Handle(Obj),
+    /// A task's first step, or one that throws.
+    Step(Obj),
+    /// A task whose awaited future is done.
+    Wakeup(Obj),
+    /// A transport whose socket is readable.
+    Readable(Obj),
+    /// A transport whose socket is writable.
+    Writable(Obj),
+}
+
+impl Callback {
+    /// The Python object inside.
+    pub fn object(&self) -> &Obj {
+        match self {
+            Callback::Handle(object)
+            | Callback::Step(object)
+            | Callback::Wakeup(object)
+            | Callback::Readable(object)
+            | Callback::Writable(object) => object,
+        }
+    }
+
+    /// Shows the garbage collector what it holds.
+    pub fn traverse(&self, visitor: &mut Visitor<'_>) {
+        visitor.object(self.object());
+    }
+}

@@ -1,0 +1,83 @@
+//! The loop that a future, task or handle belongs to: ours, or any other that asyncio accepts.
+
+use std::cell::Cell;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::LoopCore;
+use crate::ffi::{Native, Obj, Slot, This, Visitor, call};
+
+/// A loop, with the answer to "is it ours" remembered.
+#[derive(Default)]
+pub struct Home {
+    object: Slot,
+    ours: Cell<bool>,
+}
+
+impl Home {
+    /// A loop of ours.
+    pub fn ours(event_loop: This<'_, LoopCore>) -> Self {
+        Self { object: Slot::new(event_loop.object()), ours: Cell::new(true) }
+    }
+
+    /// Whatever was given.
+    pub fn set(&self, _py: Python<'_>, event_loop: Obj) {
+        self.ours.set(LoopCore::class().is_instance(&event_loop));
+        self.object.set(event_loop);
+    }
+
+    /// The loop.
+    pub fn object(&self, _py: Python<'_>) -> PyResult<Obj> {
+        self.object.get().ok_or_else(|| PyRuntimeError::new_err("Future object is not initialized."))
+    }
+
+    /// The loop, or None before `__init__`.
+    pub fn object_or_none(&self, py: Python<'_>) -> Obj {
+        self.object.get_or_none(py)
+    }
+
+    /// Whether it is not set.
+    pub fn is_empty(&self) -> bool {
+        self.object.is_empty()
+    }
+
+    /// Whether both are the same loop.
+    pub fn is_same(&self, other: &Home) -> bool {
+        self.object.as_ptr() == other.object.as_ptr()
+    }
+
+    /// Runs `use_it` on the loop if it is ours.
+    pub fn with_ours<R>(&self, py: Python<'_>, use_it: impl FnOnce(This<'_, LoopCore>) -> R) -> Option<R> {
+        if !self.ours.get() {
+            return None;
+        }
+        let object = self.object.get()?;
+        This::<LoopCore>::instance(py, &object).map(use_it)
+    }
+
+    /// Whether the loop is in debug mode.
+    pub fn debug(&self, py: Python<'_>) -> PyResult<bool> {
+        if let Some(debug) = self.with_ours(py, |event_loop| event_loop.debug.get()) {
+            return Ok(debug);
+        }
+        call::call_method(py, &self.object(py)?, intern!(py, "get_debug"), [])?.bind(py).is_truthy()
+    }
+
+    /// Whether the loop is running.
+    pub fn is_running(&self, py: Python<'_>) -> PyResult<bool> {
+        call::call_method(py, &self.object(py)?, intern!(py, "is_running"), [])?.bind(py).is_truthy()
+    }
+
+    /// Shows the garbage collector the loop.
+    pub fn traverse(&self, visitor: &mut Visitor<'_>) {
+        visitor.slot(&self.object);
+    }
+
+    /// Lets go of the loop.
+    pub fn clear(&self) {
+        self.object.set(None);
+        self.ours.set(false);
+    }
+}

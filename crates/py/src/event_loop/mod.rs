@@ -1,0 +1,296 @@
+//! `LoopCore`: the native half of `roundel.Loop`.
+//!
+//! Owns: scheduling, the turn, timers, sources, signals, and the state that is asked for on every call. Leaves out: the
+//! cold half (name resolution, executors, servers' bookkeeping, exception reports), which `python/roundel/_loop.py`
+//! takes from the interpreter's own asyncio. Its parts: `schedule` (from inside), `calls` (the `call_*` methods), `make`
+//! (futures and tasks), `sources` (readers, writers, signals), `run` (the turn), `home` (whose loop).
+//! Trade: the kernel is reached through a counted pointer, so that closing the loop inside anything is sound.
+
+mod callback;
+mod calls;
+mod home;
+mod make;
+mod run;
+pub mod schedule;
+mod sources;
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use roundel_core::OsWorld;
+
+use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
+
+pub use callback::Callback;
+pub use home::Home;
+
+/// The loop below: callbacks of Python objects in the operating system's world, unobserved.
+pub type Kernel = roundel_core::Loop<Callback, OsWorld, ()>;
+
+/// The native half of a loop.
+#[derive(Default)]
+pub struct LoopCore {
+    kernel: RefCell<Option<Rc<Kernel>>>,
+    pub(crate) debug: Cell<bool>,
+    pub(crate) closed: Cell<bool>,
+    pub(crate) stopping: Cell<bool>,
+    /// The thread that runs it.
+    pub(crate) thread: Cell<Option<u64>>,
+    /// Whether a subclass or an instance attribute stands in front of `call_soon`.
+    pub(crate) overridden: Cell<bool>,
+    task_factory: Slot,
+    /// In debug mode: the handle that is running.
+    current_handle: Slot,
+    /// What sockets are read into; see `transport`.
+    pub(crate) buffer: RefCell<Vec<u8>>,
+}
+
+static CLASS: Class = Class::new();
+
+impl Native for LoopCore {
+    const NAME: &'static CStr = c"roundel._roundel.LoopCore";
+    const DOC: &'static CStr = c"The native half of roundel.Loop.";
+    fn class() -> &'static Class {
+        &CLASS
+    }
+    fn fresh() -> Self {
+        Self::default()
+    }
+    fn traverse(&self, visitor: &mut Visitor<'_>) {
+        visitor.slot(&self.task_factory);
+        visitor.slot(&self.current_handle);
+        if let Ok(kernel) = self.kernel.try_borrow()
+            && let Some(kernel) = &*kernel
+        {
+            kernel.for_each(&mut |callback| callback.traverse(visitor));
+        }
+    }
+    fn clear(&self) {
+        self.task_factory.set(None);
+        self.current_handle.set(None);
+        if let Some(kernel) = self.kernel.borrow().clone() {
+            drop(kernel.drain());
+        }
+    }
+}
+
+impl LoopCore {
+    /// The kernel. `RuntimeError` if the loop is closed.
+    pub fn kernel(&self) -> PyResult<Rc<Kernel>> {
+        match &*self.kernel.borrow() {
+            Some(kernel) if !self.closed.get() => Ok(Rc::clone(kernel)),
+            Some(_) => Err(closed()),
+            None if self.closed.get() => Err(closed()),
+            None => Err(PyRuntimeError::new_err("Loop.__init__() was not called")),
+        }
+    }
+
+    /// The kernel, if there is one still.
+    pub fn kernel_if_open(&self) -> Option<Rc<Kernel>> {
+        self.kernel.borrow().clone()
+    }
+}
+
+fn closed() -> PyErr {
+    PyRuntimeError::new_err("Event loop is closed")
+}
+
+/// `LoopCore.__init__`: opens the world.
+fn open(this: This<'_, LoopCore>) -> PyResult<()> {
+    let kernel = Kernel::new(OsWorld::new()?, ());
+    let old = this.kernel.replace(Some(Rc::new(kernel)));
+    this.closed.set(false);
+    look_for_overrides(this)?;
+    drop(old);
+    Ok(())
+}
+
+/// Finds out whether the class derives from ours with a `call_soon` of its own.
+fn look_for_overrides(this: This<'_, LoopCore>) -> PyResult<()> {
+    let own = LoopCore::class().object(this.py());
+    let name = intern!(this.py(), "call_soon");
+    let found = this.bind().get_type().getattr(name)?;
+    this.overridden.set(!found.is(own.bind(this.py()).getattr(name)?));
+    Ok(())
+}
+
+/// Someone sets or deletes an attribute: from now on internal calls go through the attribute if it is `call_soon`.
+fn attribute_changes(this: This<'_, LoopCore>, name: &Obj) {
+    if name.bind(this.py()).eq("call_soon").unwrap_or(true) {
+        this.overridden.set(true);
+    }
+}
+
+/// Gives the world back and drops every callback.
+fn release(this: This<'_, LoopCore>) {
+    let kernel = this.kernel.take();
+    if let Some(kernel) = &kernel {
+        drop(kernel.drain());
+    }
+    drop(kernel);
+    drop(this.buffer.take());
+}
+
+/// The world's clock; a closed loop has no world any more, but its `time()` still works, as asyncio's.
+fn time(this: This<'_, LoopCore>) -> PyResult<f64> {
+    match this.kernel_if_open() {
+        Some(kernel) => Ok(kernel.now().as_secs_f64()),
+        None => this.py().import(intern!(this.py(), "time"))?.call_method0(intern!(this.py(), "monotonic"))?.extract(),
+    }
+}
+
+/// Adds the class to the module.
+pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let builder = Builder::<LoopCore>::new()
+        .init(|this, _args| open(this))
+        .setattr(attribute_changes)
+        .method(
+            c"time",
+            |this, _args| Ok(Obj::float(this.py(), time(this)?)),
+            c"time($self, /)\n--\n\nThe loop's clock, in seconds, as a float: the system's monotonic clock.",
+        )
+        .method(
+            c"is_running",
+            |this, _args| Ok(Obj::bool(this.py(), this.thread.get().is_some())),
+            c"is_running($self, /)\n--\n\nWhether the loop is running.",
+        )
+        .method(
+            c"is_closed",
+            |this, _args| Ok(Obj::bool(this.py(), this.closed.get())),
+            c"is_closed($self, /)\n--\n\nWhether close() was called.",
+        )
+        .method(
+            c"get_debug",
+            |this, _args| Ok(Obj::bool(this.py(), this.debug.get())),
+            c"get_debug($self, /)\n--\n\nWhether the loop is in debug mode.",
+        )
+        .method(
+            c"stop",
+            |this, _args| {
+                this.stopping.set(true);
+                Ok(Obj::none(this.py()))
+            },
+            c"stop($self, /)\n--\n\nStop at the end of this turn. What is ready in it still runs.",
+        )
+        .method(
+            c"_check_closed",
+            |this, _args| {
+                if this.closed.get() { Err(closed()) } else { Ok(Obj::none(this.py())) }
+            },
+            c"_check_closed($self, /)\n--\n\nRuntimeError if the loop is closed.",
+        )
+        .method(
+            c"_check_thread",
+            |this, _args| schedule::check_thread(this).map(|()| Obj::none(this.py())),
+            c"_check_thread($self, /)\n--\n\nRuntimeError if another thread runs the loop.",
+        )
+        .method(
+            c"_release",
+            |this, _args| {
+                release(this);
+                Ok(Obj::none(this.py()))
+            },
+            c"_release($self, /)\n--\n\nGive the operating system's resources back: the last part of close().",
+        )
+        .method(
+            c"_write_to_self",
+            |this, _args| {
+                if let Some(kernel) = this.kernel_if_open() {
+                    kernel.waker().wake();
+                }
+                Ok(Obj::none(this.py()))
+            },
+            c"_write_to_self($self, /)\n--\n\nWake the loop if it sleeps.",
+        )
+        .method(
+            c"_signal_fd",
+            |this, _args| {
+                let kernel = this.kernel()?;
+                Ok(Obj::int(this.py(), i64::from(kernel.world().signal_fd().as_raw_fd())))
+            },
+            c"_signal_fd($self, /)\n--\n\nThe descriptor that signal.set_wakeup_fd() is given.",
+        );
+    let builder = attributes(builder);
+    let builder = calls::methods(builder);
+    let builder = make::methods(builder);
+    let builder = sources::methods(builder);
+    run::methods(builder).build(module, Base::Object)?;
+    Ok(())
+}
+
+fn attributes(builder: Builder<LoopCore>) -> Builder<LoopCore> {
+    fn truth(value: Option<Obj>, py: Python<'_>) -> PyResult<bool> {
+        value.map_or(Ok(false), |value| value.bind(py).is_truthy())
+    }
+    builder
+        .property(
+            c"_debug",
+            |this| Ok(Obj::bool(this.py(), this.debug.get())),
+            |this, value| {
+                this.debug.set(truth(value, this.py())?);
+                Ok(())
+            },
+        )
+        .property(
+            c"_closed",
+            |this| Ok(Obj::bool(this.py(), this.closed.get())),
+            |this, value| {
+                this.closed.set(truth(value, this.py())?);
+                Ok(())
+            },
+        )
+        .property(
+            c"_stopping",
+            |this| Ok(Obj::bool(this.py(), this.stopping.get())),
+            |this, value| {
+                this.stopping.set(truth(value, this.py())?);
+                Ok(())
+            },
+        )
+        .property(
+            c"_thread_id",
+            |this| match this.thread.get() {
+                Some(thread) => Ok(thread.into_pyobject(this.py())?.into_any().into()),
+                None => Ok(Obj::none(this.py())),
+            },
+            |this, value| {
+                let thread = match value.filter(|value| !value.is_none()) {
+                    Some(value) => Some(value.bind(this.py()).extract()?),
+                    None => None,
+                };
+                this.thread.set(thread);
+                Ok(())
+            },
+        )
+        .property(
+            c"_task_factory",
+            |this| Ok(this.task_factory.get_or_none(this.py())),
+            |this, value| {
+                this.task_factory.set(value.filter(|factory| !factory.is_none()));
+                Ok(())
+            },
+        )
+        .property(
+            c"_current_handle",
+            |this| Ok(this.current_handle.get_or_none(this.py())),
+            |this, value| {
+                this.current_handle.set(value.filter(|handle| !handle.is_none()));
+                Ok(())
+            },
+        )
+}
+
+/// Calls the loop's exception handler.
+pub fn call_exception_handler(
+    event_loop: This<'_, LoopCore>,
+    context: &Bound<'_, pyo3::types::PyDict>,
+) -> PyResult<()> {
+    let name = intern!(event_loop.py(), "call_exception_handler");
+    let object = event_loop.object();
+    call::call_method(event_loop.py(), &object, name, [&Obj::from(context.clone())]).map(drop)
+}

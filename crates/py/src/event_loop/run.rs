@@ -1,0 +1,147 @@
+//! Running the loop: the turn, with the interpreter released while it sleeps, and what each callback means.
+
+use std::time::Duration;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use roundel_core::{Poll as _, TurnError};
+
+use super::{Callback, LoopCore, call_exception_handler, time};
+use crate::ffi::{Builder, Obj, This, border, gil};
+use crate::handle::Handle;
+use crate::stdlib;
+use crate::task::{self, Task};
+use crate::transport;
+
+/// Turns until `stop()`. An error is a `KeyboardInterrupt` or `SystemExit`: everything else is reported and the loop
+/// goes on.
+fn run_until_stopped(this: This<'_, LoopCore>) -> PyResult<()> {
+    loop {
+        turn(this)?;
+        if this.stopping.get() {
+            return Ok(());
+        }
+    }
+}
+
+/// One pass.
+fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
+    let py = this.py();
+    let kernel = this.kernel()?;
+    let mut slept = false;
+    let outcome = kernel.turn(
+        |world, timeout, events| {
+            if timeout == Some(Duration::ZERO) {
+                return world.wait(timeout, events);
+            }
+            slept = true;
+            gil::released(py, || world.wait(timeout, events))
+        },
+        |callback| run(this, &callback),
+    );
+    match outcome {
+        Ok(()) => {}
+        Err(TurnError::Callback(error)) => return Err(error),
+        // A signal: its handler runs here, as after any interrupted system call in Python.
+        Err(TurnError::Io(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
+        Err(TurnError::Io(error)) => return Err(error.into()),
+    }
+    if slept { gil::check_signals(py) } else { Ok(()) }
+}
+
+/// One callback. In debug mode a slow one is named in the log.
+fn run(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
+    if !this.debug.get() {
+        return dispatch(this, callback);
+    }
+    let py = this.py();
+    if let Callback::Handle(handle) = callback {
+        if This::<Handle>::instance(py, handle).is_some_and(|handle| handle.is_cancelled()) {
+            return Ok(());
+        }
+        this.current_handle.set(handle.clone());
+    }
+    let start = time(this)?;
+    let outcome = dispatch(this, callback);
+    this.current_handle.set(None);
+    outcome?;
+    let took = time(this)? - start;
+    let limit: f64 = this.bind().getattr(intern!(py, "slow_callback_duration"))?.extract()?;
+    if took >= limit {
+        report_slow(this, callback, took)?;
+    }
+    Ok(())
+}
+
+fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
+    let py = this.py();
+    let object = callback.object();
+    let outcome = border::catch(|| match callback {
+        Callback::Handle(_) => This::<Handle>::instance(py, object).map_or(Ok(()), Handle::run),
+        Callback::Step(_) => This::<Task>::instance(py, object).map_or(Ok(()), task::run_step),
+        Callback::Wakeup(_) => This::<Task>::instance(py, object).map_or(Ok(()), task::run_wakeup),
+        Callback::Readable(_) => transport::readable(py, object),
+        Callback::Writable(_) => transport::writable(py, object),
+    });
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(error) if task::ends_the_run(py, &error) => Err(error),
+        Err(error) => report(this, callback, error),
+    }
+}
+
+/// What is left over here did not come from user code called by a handle: a step that could not be made, or a bug.
+fn report(this: This<'_, LoopCore>, callback: &Callback, error: PyErr) -> PyResult<()> {
+    let py = this.py();
+    let context = pyo3::types::PyDict::new(py);
+    context.set_item("message", format!("Exception in callback {}", describe(py, callback)?))?;
+    context.set_item("exception", error.into_value(py))?;
+    let key = match callback {
+        Callback::Handle(_) => "handle",
+        Callback::Step(_) | Callback::Wakeup(_) => "task",
+        Callback::Readable(_) | Callback::Writable(_) => "transport",
+    };
+    context.set_item(key, callback.object().bind(py))?;
+    call_exception_handler(this, &context)
+}
+
+/// What asyncio's log calls the callback: a task by its repr, anything else by its handle's.
+fn describe(py: Python<'_>, callback: &Callback) -> PyResult<String> {
+    let object = callback.object().bind(py);
+    let described = match callback {
+        Callback::Handle(_) => match object.getattr(intern!(py, "_callback"))?.getattr_opt(intern!(py, "__self__"))? {
+            Some(owner) if owner.is_instance(stdlib::get().task.bind(py))? => owner.repr()?,
+            Some(_) | None => object.str()?,
+        },
+        Callback::Step(_) | Callback::Wakeup(_) => object.repr()?,
+        Callback::Readable(_) => return Ok(format!("<read event of {}>", object.repr()?)),
+        Callback::Writable(_) => return Ok(format!("<write event of {}>", object.repr()?)),
+    };
+    Ok(described.to_string())
+}
+
+fn report_slow(this: This<'_, LoopCore>, callback: &Callback, took: f64) -> PyResult<()> {
+    let py = this.py();
+    let logger = stdlib::get().logger.bind(py);
+    logger.call_method1("warning", ("Executing %s took %.3f seconds", describe(py, callback)?, took))?;
+    Ok(())
+}
+
+/// Adds the methods.
+pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
+    builder
+        .method(
+            c"_run_until_stopped",
+            // Attached in pyo3's eyes for the whole run, so that what it counts is counted at once.
+            |this, _args| {
+                Python::try_attach(|_py| run_until_stopped(this)).unwrap_or_else(|| run_until_stopped(this))?;
+                Ok(Obj::none(this.py()))
+            },
+            c"_run_until_stopped($self, /)\n--\n\nTurn until stop() is called.",
+        )
+        .method(
+            c"_run_once",
+            |this, _args| turn(this).map(|()| Obj::none(this.py())),
+            c"_run_once($self, /)\n--\n\nOne turn.",
+        )
+}

@@ -1,0 +1,151 @@
+//! Readers, writers and signal handlers: what the operating system reports.
+
+use std::os::fd::RawFd;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use roundel_core::Mode;
+
+use super::{Callback, Kernel, LoopCore};
+use crate::ffi::{Args, Builder, Obj, This, call};
+use crate::handle::Handle;
+
+/// The descriptor in an int or in something with a `fileno()`; errors as those of the `selectors` module.
+pub fn descriptor(py: Python<'_>, object: &Obj) -> PyResult<RawFd> {
+    let fd = match call::small_int(object) {
+        Some(fd) => fd,
+        None => {
+            let object = object.bind(py);
+            let fd = if object.is_instance_of::<pyo3::types::PyInt>() {
+                object.extract::<i64>().ok()
+            } else {
+                object.call_method0(intern!(py, "fileno")).and_then(|fd| fd.extract::<i64>()).ok()
+            };
+            match fd {
+                Some(fd) => fd,
+                None => return Err(PyValueError::new_err(format!("Invalid file object: {}", object.repr()?))),
+            }
+        }
+    };
+    match RawFd::try_from(fd) {
+        Ok(fd) if fd >= 0 => Ok(fd),
+        Ok(_) | Err(_) => Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}"))),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Read,
+    Write,
+}
+
+fn add(this: This<'_, LoopCore>, args: Args<'_>, side: Side) -> PyResult<Obj> {
+    let (Some(fd), Some(callback)) = (args.get(0), args.get(1)) else {
+        return Err(PyTypeError::new_err("a file descriptor and a callback are required"));
+    };
+    let kernel = this.kernel()?;
+    let fd = descriptor(this.py(), fd)?;
+    let handle = Handle::create(this, callback, args.rest(2), None)?;
+    let entry = Callback::Handle(handle.clone());
+    let replaced = match side {
+        Side::Read => kernel.add_reader(fd, entry, Mode::Level),
+        Side::Write => kernel.add_writer(fd, entry, Mode::Level),
+    }?;
+    cancel_replaced(this.py(), replaced)?;
+    Ok(handle)
+}
+
+fn remove(this: This<'_, LoopCore>, args: Args<'_>, side: Side) -> PyResult<Obj> {
+    let Some(fd) = args.get(0) else {
+        return Err(PyTypeError::new_err("a file descriptor is required"));
+    };
+    let Some(kernel) = this.kernel_if_open() else { return Ok(Obj::bool(this.py(), false)) };
+    let removed = match descriptor(this.py(), fd) {
+        Ok(fd) => match side {
+            Side::Read => kernel.remove_reader(fd),
+            Side::Write => kernel.remove_writer(fd),
+        }?,
+        // A closed socket has no descriptor any more; it may still be registered under the old one.
+        Err(error) => return Err(error),
+    };
+    let found = removed.is_some();
+    cancel_replaced(this.py(), removed)?;
+    Ok(Obj::bool(this.py(), found))
+}
+
+/// A handle that is on the ready queue already must not run after its source is removed.
+fn cancel_replaced(py: Python<'_>, replaced: Option<Callback>) -> PyResult<()> {
+    match replaced {
+        Some(Callback::Handle(handle)) => match This::<Handle>::exact(py, &handle) {
+            Some(handle) => Handle::cancel(handle),
+            None => Ok(()),
+        },
+        Some(Callback::Step(_) | Callback::Wakeup(_) | Callback::Readable(_) | Callback::Writable(_)) | None => Ok(()),
+    }
+}
+
+fn add_signal(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
+    let (Some(signum), Some(callback)) = (args.get(0), args.get(1)) else {
+        return Err(PyTypeError::new_err("a signal number and a callback are required"));
+    };
+    let kernel: std::rc::Rc<Kernel> = this.kernel()?;
+    let signum: i32 = signum.bind(this.py()).extract()?;
+    let handle = Handle::create(this, callback, args.rest(2), None)?;
+    drop(kernel.add_signal(signum, Callback::Handle(handle.clone())));
+    Ok(handle)
+}
+
+fn remove_signal(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
+    let Some(signum) = args.get(0) else { return Err(PyTypeError::new_err("a signal number is required")) };
+    let signum: i32 = signum.bind(this.py()).extract()?;
+    let removed = this.kernel_if_open().and_then(|kernel| kernel.remove_signal(signum));
+    Ok(Obj::bool(this.py(), removed.is_some()))
+}
+
+/// Adds the methods.
+pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
+    builder
+        .method(
+            c"_add_reader",
+            |this, args| add(this, args, Side::Read),
+            c"_add_reader($self, fd, callback, /, *args)\n--\n\nCall callback(*args) whenever fd is readable.",
+        )
+        .method(
+            c"_add_writer",
+            |this, args| add(this, args, Side::Write),
+            c"_add_writer($self, fd, callback, /, *args)\n--\n\nCall callback(*args) whenever fd is writable.",
+        )
+        .method(
+            c"_remove_reader",
+            |this, args| remove(this, args, Side::Read),
+            c"_remove_reader($self, fd, /)\n--\n\nStop watching fd for reading; False if it was not watched.",
+        )
+        .method(
+            c"_remove_writer",
+            |this, args| remove(this, args, Side::Write),
+            c"_remove_writer($self, fd, /)\n--\n\nStop watching fd for writing; False if it was not watched.",
+        )
+        .method(
+            c"_add_signal",
+            add_signal,
+            c"_add_signal($self, signum, callback, /, *args)\n--\n\nCall callback(*args) whenever the signal arrives.",
+        )
+        .method(
+            c"_remove_signal",
+            remove_signal,
+            c"_remove_signal($self, signum, /)\n--\n\nForget the signal; False if it had no callback.",
+        )
+        .method(
+            c"_has_source",
+            |this, args| {
+                let Some(fd) = args.get(0) else { return Ok(Obj::bool(this.py(), false)) };
+                let Some(kernel) = this.kernel_if_open() else { return Ok(Obj::bool(this.py(), false)) };
+                let fd = descriptor(this.py(), fd)?;
+                let (reads, writes) =
+                    (kernel.reader(fd, |found| found.is_some()), kernel.writer(fd, |found| found.is_some()));
+                Ok(Obj::bool(this.py(), reads || writes))
+            },
+            c"_has_source($self, fd, /)\n--\n\nWhether fd is watched.",
+        )
+}

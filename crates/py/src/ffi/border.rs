@@ -1,0 +1,254 @@
+//! The border that every call from Python into Rust crosses: errors become Python's error indicator, and a panic
+//! becomes an exception with the place where it happened. Nothing unwinds into C.
+
+use std::cell::RefCell;
+use std::ffi::{c_int, c_void};
+use std::panic::{self, AssertUnwindSafe};
+use std::ptr;
+
+use pyo3::basic::CompareOp;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::args::Args;
+use super::class::{Native, This};
+use super::coroutine::Resumed;
+use super::obj::Obj;
+
+pyo3::create_exception!(
+    roundel._roundel,
+    InternalError,
+    pyo3::exceptions::PyRuntimeError,
+    "A bug in roundel itself: Rust code panicked. The message says where. The loop goes on."
+);
+
+thread_local! {
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Makes panics leave a note of where they happened, for [`guard`] to put into the exception. The hook that was there
+/// still runs (the standard one prints to stderr).
+pub fn note_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let place = info.location().map(ToString::to_string);
+            PLACE.with(|note| *note.borrow_mut() = place);
+            previous(info);
+        }));
+    });
+}
+
+/// Runs `body`; a panic in it is returned as an [`InternalError`].
+pub fn catch<R>(body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+    panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
+        let what = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "a panic without a message".to_owned());
+        let place = PLACE.with(|note| note.borrow_mut().take()).unwrap_or_else(|| "an unknown place".to_owned());
+        Err(InternalError::new_err(format!("panic at {place}: {what}")))
+    })
+}
+
+/// As [`catch`], with the error handed to Python and `failed` returned in its place.
+fn guard<R>(py: Python<'_>, failed: R, body: impl FnOnce() -> PyResult<R>) -> R {
+    catch(body).unwrap_or_else(|error| {
+        error.restore(py);
+        failed
+    })
+}
+
+/// A function that the border calls: a function item or a closure that captures nothing.
+///
+/// C is given one function pointer and no place for more, so the Rust function must be known by its type alone. Such
+/// types have no size, and a value of one can be made from nothing.
+fn conjure<F: Copy>() -> F {
+    const { assert!(size_of::<F>() == 0, "a function that is called from C captures nothing") };
+    // SAFETY: F has no size, so it has no bytes that could be invalid; it is inhabited, because `Builder` and
+    // `Function` only name these trampolines when they have been given a value of it.
+    unsafe { std::mem::zeroed() }
+}
+
+/// What every trampoline does: attached, guarded, on the object seen as a `T`.
+///
+/// # Safety
+/// Called by the interpreter with an instance of `T`'s class, which the caller keeps alive.
+unsafe fn enter<'a, T: Native, R>(
+    slf: *mut ffi::PyObject,
+    failed: R,
+    body: impl FnOnce(This<'a, T>) -> PyResult<R>,
+) -> R {
+    // SAFETY: the interpreter calls attached; the rest is the caller's promise.
+    let (py, this) = unsafe {
+        let py = Python::assume_attached();
+        (py, This::new(py, slf))
+    };
+    guard(py, failed, || body(this))
+}
+
+/// `METH_FASTCALL | METH_KEYWORDS`.
+pub(super) unsafe extern "C" fn method<T: Native, F>(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
+{
+    // SAFETY: the method descriptor has checked the class; the caller keeps the arguments alive.
+    unsafe {
+        enter(slf, ptr::null_mut(), |this| {
+            conjure::<F>()(this, Args::from_vectorcall(args, count as usize, &names)).map(Obj::into_ptr)
+        })
+    }
+}
+
+/// A getter.
+pub(super) unsafe extern "C" fn getter<T: Native, F>(
+    slf: *mut ffi::PyObject,
+    _closure: *mut c_void,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(This<'a, T>) -> PyResult<Obj> + Copy,
+{
+    // SAFETY: the descriptor has checked the class.
+    unsafe { enter(slf, ptr::null_mut(), |this| conjure::<F>()(this).map(Obj::into_ptr)) }
+}
+
+/// A setter; a null value deletes.
+pub(super) unsafe extern "C" fn setter<T: Native, F>(
+    slf: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    _closure: *mut c_void,
+) -> c_int
+where
+    F: for<'a> Fn(This<'a, T>, Option<Obj>) -> PyResult<()> + Copy,
+{
+    // SAFETY: the descriptor has checked the class; `value` is null or a valid object.
+    unsafe {
+        let value = (!value.is_null()).then(|| Obj::from_borrowed(value));
+        enter(slf, -1, |this| conjure::<F>()(this, value).map(|()| 0))
+    }
+}
+
+/// A slot that takes the object alone. `None` is a null result without an error, which ends an iteration.
+pub(super) unsafe extern "C" fn unary<T: Native, F>(slf: *mut ffi::PyObject) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(This<'a, T>) -> PyResult<Option<Obj>> + Copy,
+{
+    // SAFETY: the interpreter calls a slot with an instance.
+    unsafe { enter(slf, ptr::null_mut(), |this| Ok(conjure::<F>()(this)?.map_or(ptr::null_mut(), Obj::into_ptr))) }
+}
+
+/// `tp_init`.
+pub(super) unsafe extern "C" fn init<T: Native, F>(
+    slf: *mut ffi::PyObject,
+    args: *mut ffi::PyObject,
+    kwargs: *mut ffi::PyObject,
+) -> c_int
+where
+    F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<()> + Copy,
+{
+    // SAFETY: as in `unary`; `args` is a tuple, `kwargs` null or a dict.
+    unsafe {
+        enter(slf, -1, |this: This<'_, T>| {
+            let args = Bound::from_borrowed_ptr(this.py(), args);
+            let kwargs = Bound::from_borrowed_ptr_or_opt(this.py(), kwargs);
+            let kwargs = kwargs.as_ref().map(|kwargs| kwargs.cast()).transpose()?;
+            let flat = super::args::InitArgs::new(this.py(), args.cast()?, kwargs)?;
+            // The arguments live in `flat`, for a shorter time than `this`.
+            conjure::<F>()(This::new(this.py(), slf), flat.as_args()).map(|()| 0)
+        })
+    }
+}
+
+/// `tp_richcompare`. `None` is `NotImplemented`.
+pub(super) unsafe extern "C" fn compare<T: Native, F>(
+    slf: *mut ffi::PyObject,
+    other: *mut ffi::PyObject,
+    op: c_int,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(This<'a, T>, &Obj, CompareOp) -> PyResult<Option<bool>> + Copy,
+{
+    // SAFETY: as in `unary`; `other` is a valid object.
+    unsafe {
+        enter(slf, ptr::null_mut(), |this| {
+            let other = Obj::from_borrowed(other);
+            let answer = match CompareOp::from_raw(op) {
+                Some(op) => conjure::<F>()(this, &other, op)?,
+                None => None,
+            };
+            let answer = match answer {
+                Some(answer) => Obj::bool(this.py(), answer),
+                None => Obj::from_borrowed(ffi::Py_NotImplemented()),
+            };
+            Ok(answer.into_ptr())
+        })
+    }
+}
+
+/// `tp_hash`.
+pub(super) unsafe extern "C" fn hash<T: Native, F>(slf: *mut ffi::PyObject) -> ffi::Py_hash_t
+where
+    F: for<'a> Fn(This<'a, T>) -> PyResult<isize> + Copy,
+{
+    // SAFETY: as in `unary`.
+    unsafe { enter(slf, -1, |this| conjure::<F>()(this)) }
+}
+
+/// `tp_setattro`: `F` is told the name, then the attribute is set or deleted as on any object.
+pub(super) unsafe extern "C" fn setattr<T: Native, F>(
+    slf: *mut ffi::PyObject,
+    name: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> c_int
+where
+    F: for<'a> Fn(This<'a, T>, &Obj) + Copy,
+{
+    // SAFETY: as in `unary`; `name` is a str; PyObject_GenericSetAttr takes a null value as delete.
+    unsafe {
+        enter(slf, -1, |this: This<'_, T>| {
+            conjure::<F>()(this, &Obj::from_borrowed(name));
+            match ffi::PyObject_GenericSetAttr(slf, name, value) {
+                0 => Ok(0),
+                _ => Err(PyErr::fetch(this.py())),
+            }
+        })
+    }
+}
+
+/// `am_send`.
+pub(super) unsafe extern "C" fn send<T: Native, F>(
+    slf: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult
+where
+    F: for<'a> Fn(This<'a, T>) -> PyResult<Resumed> + Copy,
+{
+    // SAFETY: as in `unary`; `result` is the caller's out parameter.
+    unsafe {
+        *result = ptr::null_mut();
+        enter(slf, ffi::PySendResult::PYGEN_ERROR, |this| match conjure::<F>()(this)? {
+            Resumed::Yielded(value) => {
+                *result = value.into_ptr();
+                Ok(ffi::PySendResult::PYGEN_NEXT)
+            }
+            Resumed::Returned(value) => {
+                *result = value.into_ptr();
+                Ok(ffi::PySendResult::PYGEN_RETURN)
+            }
+            Resumed::Raised(error) => Err(error),
+        })
+    }
+}
+
+/// Reports an error that has nowhere to go, as `sys.unraisablehook` does.
+pub fn unraisable(py: Python<'_>, error: PyErr, object: &Obj) {
+    error.write_unraisable(py, Some(object.bind(py)));
+}

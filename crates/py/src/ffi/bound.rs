@@ -1,0 +1,55 @@
+//! Rust functions as Python callables: the methods of a class, and functions bound to one object, which a loop that is
+//! not ours is given to call.
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::args::Args;
+use super::border;
+use super::class::{Native, This};
+use super::obj::Obj;
+
+/// The interpreter's record of a function that takes a `T`.
+pub(super) fn definition<T: Native, F>(name: &'static CStr, doc: &'static CStr) -> ffi::PyMethodDef
+where
+    F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
+{
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: border::method::<T, F> },
+        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        ml_doc: doc.as_ptr(),
+    }
+}
+
+/// A function to be bound to instances of `T`.
+pub struct Function<T> {
+    definition: &'static ffi::PyMethodDef,
+    _class: PhantomData<fn(T)>,
+}
+
+impl<T: Native> Function<T> {
+    /// Made once and kept: callables refer to it.
+    pub fn new<F>(name: &'static CStr, _function: F, doc: &'static CStr) -> Self
+    where
+        F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
+    {
+        Self { definition: Box::leak(Box::new(definition::<T, F>(name, doc))), _class: PhantomData }
+    }
+
+    /// The callable `object.name`. `TypeError` if the object is not a `T`.
+    pub fn bind(&self, py: Python<'_>, object: &Obj) -> PyResult<Obj> {
+        if !T::class().is_instance(object) {
+            return Err(pyo3::exceptions::PyTypeError::new_err("bound to an object of another class"));
+        }
+        // SAFETY: the definition lives as long as the process and is not written to; the object is counted by the
+        // callable, and of the class that the function expects.
+        unsafe {
+            let definition = std::ptr::from_ref(self.definition).cast_mut();
+            Obj::from_owned_or_err(py, ffi::PyCFunction_NewEx(definition, object.as_ptr(), std::ptr::null_mut()))
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Calls and attribute look-ups by the C API's fast paths.
+
+use std::ptr;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::Obj;
+
+/// `callable(*args)`.
+pub fn call<const N: usize>(py: Python<'_>, callable: &Obj, args: [&Obj; N]) -> PyResult<Obj> {
+    // One place in front, which a bound method may use for its `self`.
+    let mut stack = [ptr::null_mut(); 8];
+    assert!(N < stack.len());
+    for (place, arg) in stack[1..].iter_mut().zip(args) {
+        *place = arg.as_ptr();
+    }
+    // SAFETY: N valid arguments stand behind the free place that PY_VECTORCALL_ARGUMENTS_OFFSET announces; all are
+    // borrowed for the call.
+    unsafe {
+        let result = ffi::PyObject_Vectorcall(
+            callable.as_ptr(),
+            stack.as_ptr().add(1),
+            N | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+            ptr::null_mut(),
+        );
+        Obj::from_owned_or_err(py, result)
+    }
+}
+
+/// `callable(*args, **{name: value})` with one named argument.
+pub fn call_named<const N: usize>(
+    py: Python<'_>,
+    callable: &Obj,
+    args: [&Obj; N],
+    names: &Obj,
+    named: &Obj,
+) -> PyResult<Obj> {
+    let mut stack = [ptr::null_mut(); 8];
+    assert!(N + 1 < stack.len());
+    for (place, arg) in stack[1..].iter_mut().zip(args.into_iter().chain([named])) {
+        *place = arg.as_ptr();
+    }
+    // SAFETY: as in `call`; `names` is a tuple of one name, for the last value.
+    unsafe {
+        let result = ffi::PyObject_Vectorcall(
+            callable.as_ptr(),
+            stack.as_ptr().add(1),
+            N | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+            names.as_ptr(),
+        );
+        Obj::from_owned_or_err(py, result)
+    }
+}
+
+/// `callable(*args)` with the arguments in a tuple.
+pub fn call_tuple(py: Python<'_>, callable: &Obj, args: &Obj) -> PyResult<Obj> {
+    // SAFETY: `args` is a tuple: the handle made it.
+    unsafe { Obj::from_owned_or_err(py, ffi::PyObject_Call(callable.as_ptr(), args.as_ptr(), ptr::null_mut())) }
+}
+
+/// `object.name(*args)` without making the bound method.
+pub fn call_method<const N: usize>(
+    py: Python<'_>,
+    object: &Obj,
+    name: &Bound<'_, PyString>,
+    args: [&Obj; N],
+) -> PyResult<Obj> {
+    let mut stack = [ptr::null_mut(); 8];
+    assert!(N + 1 < stack.len());
+    stack[1] = object.as_ptr();
+    for (place, arg) in stack[2..].iter_mut().zip(args) {
+        *place = arg.as_ptr();
+    }
+    // SAFETY: as in `call`, with the object as the first argument.
+    unsafe {
+        let result = ffi::PyObject_VectorcallMethod(
+            name.as_ptr(),
+            stack.as_ptr().add(1),
+            (N + 1) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+            ptr::null_mut(),
+        );
+        Obj::from_owned_or_err(py, result)
+    }
+}
+
+/// `object.name(*args, **{named})` with one named argument; `names` is the tuple of its name.
+pub fn call_method_named<const N: usize>(
+    py: Python<'_>,
+    object: &Obj,
+    name: &Bound<'_, PyString>,
+    args: [&Obj; N],
+    names: &Obj,
+    named: &Obj,
+) -> PyResult<Obj> {
+    let mut stack = [ptr::null_mut(); 8];
+    assert!(N + 2 < stack.len());
+    stack[1] = object.as_ptr();
+    for (place, arg) in stack[2..].iter_mut().zip(args.into_iter().chain([named])) {
+        *place = arg.as_ptr();
+    }
+    // SAFETY: as in `call_method`, with the value of the one name behind the positional arguments.
+    unsafe {
+        let result = ffi::PyObject_VectorcallMethod(
+            name.as_ptr(),
+            stack.as_ptr().add(1),
+            (N + 1) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+            names.as_ptr(),
+        );
+        Obj::from_owned_or_err(py, result)
+    }
+}
+
+/// A tuple of these.
+pub fn tuple<'a>(py: Python<'_>, items: impl ExactSizeIterator<Item = &'a Obj>) -> PyResult<Obj> {
+    // SAFETY: PyTuple_New returns a new tuple or null; each place is filled once with an owned reference.
+    unsafe {
+        let tuple = Obj::from_owned_or_err(py, ffi::PyTuple_New(items.len() as ffi::Py_ssize_t))?;
+        for (index, item) in items.enumerate() {
+            ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index as ffi::Py_ssize_t, item.clone().into_ptr());
+        }
+        Ok(tuple)
+    }
+}
+
+/// A new `bytes` with this content.
+pub fn bytes(py: Python<'_>, content: &[u8]) -> PyResult<Obj> {
+    // SAFETY: copies that many bytes from a valid pointer, or returns null with an error set.
+    unsafe {
+        let bytes = ffi::PyBytes_FromStringAndSize(content.as_ptr().cast(), content.len() as ffi::Py_ssize_t);
+        Obj::from_owned_or_err(py, bytes)
+    }
+}
+
+/// Whether the object is a coroutine object of the interpreter's own kind.
+pub fn is_plain_coroutine(object: &Obj) -> bool {
+    // SAFETY: reads the type of a valid object.
+    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}
+
+/// Whether the object is a generator.
+pub fn is_generator(object: &Obj) -> bool {
+    // SAFETY: reads the type of a valid object.
+    unsafe { ffi::PyGen_CheckExact(object.as_ptr()) != 0 }
+}
+
+/// Whether the object is a dict-free `int` that fits, and its value. `None` for anything else.
+pub fn small_int(object: &Obj) -> Option<i64> {
+    // SAFETY: reads the type of a valid object, and its value if it is an int; overflow is reported by `overflow`.
+    unsafe {
+        if ffi::PyLong_CheckExact(object.as_ptr()) == 0 {
+            return None;
+        }
+        let mut overflow = 0;
+        let value = ffi::PyLong_AsLongLongAndOverflow(object.as_ptr(), &raw mut overflow);
+        (overflow == 0).then_some(value)
+    }
+}
+
+/// `dict[key] = value`.
+pub fn dict_set(py: Python<'_>, dict: &Obj, key: &Obj, value: &Obj) -> PyResult<()> {
+    // SAFETY: `dict` is a dict: it was checked when the module was imported.
+    if unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) } < 0 {
+        return Err(PyErr::fetch(py));
+    }
+    Ok(())
+}
+
+/// `dict.get(key)`.
+pub fn dict_get(py: Python<'_>, dict: &Obj, key: &Obj) -> PyResult<Option<Obj>> {
+    // SAFETY: as in `dict_set`; the borrowed result is counted at once.
+    unsafe {
+        let found = ffi::PyDict_GetItemWithError(dict.as_ptr(), key.as_ptr());
+        if !found.is_null() {
+            return Ok(Some(Obj::from_borrowed(found)));
+        }
+        PyErr::take(py).map_or(Ok(None), Err)
+    }
+}
+
+/// `dict.pop(key, None)`.
+pub fn dict_remove(py: Python<'_>, dict: &Obj, key: &Obj) -> PyResult<()> {
+    // SAFETY: as in `dict_set`.
+    if unsafe { ffi::PyDict_DelItem(dict.as_ptr(), key.as_ptr()) } < 0 {
+        let error = PyErr::fetch(py);
+        if !error.is_instance_of::<pyo3::exceptions::PyKeyError>(py) {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// The identity of the running thread, as `threading.get_ident()` gives it.
+pub fn thread_ident() -> u64 {
+    // SAFETY: no precondition.
+    unsafe { libc::pthread_self() as u64 }
+}

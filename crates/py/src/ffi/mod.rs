@@ -1,0 +1,24 @@
+//! Where Rust meets the interpreter: every `unsafe` block of this crate is in this folder.
+//!
+//! Owns: owned references ([`Obj`], [`Slot`]), native classes laid out behind a foreign base ([`class`]), the border
+//! that turns results and panics into Python's error indicator ([`border`]), fast calls ([`call`]), contexts and
+//! coroutines. Leaves out: what any class means; that is in `future`, `task`, `handle`, `event_loop`, `transport`.
+//! Trade: hot calls speak the C API directly; pyo3 is used for errors, modules and everything that is seldom run.
+//!
+//! One rule carries most SAFETY notes: **all code here runs attached to the interpreter** (it holds the GIL). A
+//! free-threaded interpreter is refused when the module is imported.
+
+pub mod args;
+pub mod border;
+pub mod call;
+pub mod class;
+pub mod context;
+pub mod coroutine;
+pub mod gil;
+pub mod bound;
+pub mod obj;
+pub mod registry;
+
+pub use args::Args;
+pub use class::{Base, Builder, Class, Native, This, Visitor};
+pub use obj::{Obj, Slot};

@@ -1,0 +1,145 @@
+//! What `await future` runs: gives the future to the step once, then its result.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use super::{Future, alive, state, with_exact};
+use crate::ffi::args::Signature;
+use crate::ffi::coroutine::Resumed;
+use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, class};
+use crate::task::Task;
+
+/// The iterator that `future.__await__()` returns.
+#[derive(Default)]
+pub struct FutureIter {
+    future: Slot,
+    started: Cell<bool>,
+}
+
+static CLASS: Class = Class::new();
+
+impl Native for FutureIter {
+    const NAME: &'static CStr = c"roundel.FutureIter";
+    const DOC: &'static CStr = c"The iterator behind `await future`.";
+    fn class() -> &'static Class {
+        &CLASS
+    }
+    fn fresh() -> Self {
+        Self::default()
+    }
+    fn traverse(&self, visitor: &mut Visitor<'_>) {
+        visitor.slot(&self.future);
+    }
+    fn clear(&self) {
+        self.future.set(None);
+    }
+}
+
+/// `future.__await__()`.
+pub fn start(this: This<'_, Future>) -> PyResult<Obj> {
+    let iterator = FutureIter::default();
+    iterator.future.set(alive(this)?.object());
+    class::create(this.py(), iterator)
+}
+
+fn with_future<R>(py: Python<'_>, object: &Obj, use_it: impl FnOnce(This<'_, Future>) -> PyResult<R>) -> PyResult<R> {
+    let mut use_it = Some(use_it);
+    let found = with_exact(py, object, |future| use_it.take().map(|use_it| use_it(future)));
+    if let Some(Some(result)) = found {
+        return result;
+    }
+    // A subclass: slower to recognise.
+    let Some(use_it) = use_it else { return Err(PyRuntimeError::new_err("await wasn't used with future")) };
+    if let Some(future) = This::<Future>::instance(py, object) {
+        return use_it(future);
+    }
+    match This::<Task>::instance(py, object) {
+        Some(task) => use_it(super::AsFuture::future(task)),
+        None => Err(PyRuntimeError::new_err("await wasn't used with future")),
+    }
+}
+
+fn resume(this: This<'_, FutureIter>) -> PyResult<Resumed> {
+    let py = this.py();
+    let Some(future) = this.future.get() else {
+        return Ok(Resumed::Returned(Obj::none(py)));
+    };
+    with_future(py, &future, |awaited| {
+        if !awaited.is_done() {
+            if this.started.replace(true) {
+                return Err(PyRuntimeError::new_err("await wasn't used with future"));
+            }
+            awaited.blocking.set(true);
+            return Ok(Resumed::Yielded(future.clone()));
+        }
+        this.future.set(None);
+        state::result(awaited).map(Resumed::Returned)
+    })
+}
+
+/// As an iterator: the end carries the result in a `StopIteration`.
+fn next(this: This<'_, FutureIter>) -> PyResult<Option<Obj>> {
+    let py = this.py();
+    match resume(this)? {
+        Resumed::Yielded(future) => Ok(Some(future)),
+        Resumed::Returned(value) if value.is_none() => Ok(None),
+        Resumed::Returned(value) => {
+            let class = py.get_type::<pyo3::exceptions::PyStopIteration>();
+            // Made by hand: a tuple as the value would be taken for the exception's arguments.
+            Err(PyErr::from_value(class.call1((value.bind(py),))?))
+        }
+        Resumed::Raised(error) => Err(error),
+    }
+}
+
+const THROW: Signature<3> =
+    Signature { function: "throw", names: ["type", "value", "traceback"], required: 1, positional: 3 };
+
+fn throw(this: This<'_, FutureIter>, args: Args<'_>) -> PyResult<Obj> {
+    let py = this.py();
+    let [kind, value, traceback] = args.parse(py, &THROW)?;
+    this.future.set(None);
+    let none = Obj::none(py);
+    let kind = kind.unwrap_or(&none).bind(py);
+    let exception = match (kind.cast::<PyType>(), value.filter(|value| !value.is_none())) {
+        (Ok(_), Some(value)) if value.bind(py).is_instance(kind)? => value.bind(py).clone(),
+        (Ok(_), Some(value)) => kind.call1((value.bind(py),))?,
+        (Ok(_), None) => kind.call0()?,
+        (Err(_), _) => kind.clone(),
+    };
+    if let Some(traceback) = traceback.filter(|traceback| !traceback.is_none()) {
+        exception.setattr("__traceback__", traceback.bind(py))?;
+    }
+    Err(PyErr::from_value(exception))
+}
+
+/// Adds the class to the module.
+pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    Builder::<FutureIter>::new()
+        .iter(|this| Ok(Some(this.object())))
+        .iternext(next)
+        .send(resume)
+        .method(
+            c"send",
+            |this, _args| match next(this)? {
+                Some(future) => Ok(future),
+                None => Err(pyo3::exceptions::PyStopIteration::new_err(())),
+            },
+            c"send($self, value, /)\n--\n\nAs next(); the value is ignored.",
+        )
+        .method(c"throw", throw, c"throw($self, exception, /)\n--\n\nRaise the exception here.")
+        .method(
+            c"close",
+            |this, _args| {
+                this.future.set(None);
+                Ok(Obj::none(this.py()))
+            },
+            c"close($self, /)\n--\n\nLet go of the future.",
+        )
+        .build(module, Base::Object)?;
+    Ok(())
+}

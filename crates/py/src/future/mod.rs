@@ -1,0 +1,374 @@
+//! `roundel.Future`: asyncio's Future as a Rust value inside a real subclass of `asyncio.Future`.
+//!
+//! Owns: the fields and the class table. Its parts: `state` (how a future becomes done, and what it then gives),
+//! `waiters` (who is told), `iter` (what `await` runs), `report` ("exception was never retrieved").
+//! Trade: a task that waits is remembered as the task itself, not as a callback, so a wake-up is one push on the ready
+//! queue. Everything here also serves [`Task`](crate::task::Task), whose first field is a [`Future`].
+//!
+//! The rules are those of the CPython documentation of asyncio.Future, and its C implementation where that is silent.
+
+mod iter;
+mod report;
+mod state;
+mod waiters;
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::event_loop::Home;
+use crate::ffi::args::Signature;
+use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, class};
+use crate::stdlib;
+
+pub use state::{Outcome, State, cancel, cancelled_error, outcome, raise, set_result};
+pub use waiters::{Waiter, Waiters, add_waiter};
+
+/// A result that is not there yet.
+#[derive(Default)]
+pub struct Future {
+    pub(crate) state: Cell<State>,
+    /// Set by `await` just before the future is yielded, so that a step can tell `await` from a bare `yield`.
+    pub(crate) blocking: Cell<bool>,
+    pub(crate) log_traceback: Cell<bool>,
+    pub(crate) home: Home,
+    /// The result, or the exception once the state is `Raised`.
+    value: Slot,
+    /// The exception's traceback when it was set; given back to it when it is first raised.
+    traceback: Slot,
+    pub(crate) cancel_message: Slot,
+    /// The CancelledError that ended a task, raised to the first who asks.
+    pub(crate) cancelled_error: Slot,
+    source_traceback: Slot,
+    waiters: RefCell<Waiters>,
+}
+
+static CLASS: Class = Class::new();
+
+impl Native for Future {
+    const NAME: &'static CStr = c"roundel.Future";
+    const DOC: &'static CStr = c"Future(*, loop=None)\n--\n\nA result that is not there yet: asyncio.Future, in Rust.\n\n\
+        Awaiting it gives the result or raises the exception that was set. Cancelling the waiting task cancels the\n\
+        future. Not thread-safe, as asyncio's.";
+    const FINALIZES: bool = true;
+
+    fn class() -> &'static Class {
+        &CLASS
+    }
+    fn fresh() -> Self {
+        Self::default()
+    }
+    fn traverse(&self, visitor: &mut Visitor<'_>) {
+        self.home.traverse(visitor);
+        for slot in [
+            &self.value,
+            &self.traceback,
+            &self.cancel_message,
+            &self.cancelled_error,
+            &self.source_traceback,
+        ] {
+            visitor.slot(slot);
+        }
+        // Borrowed only while its vector moves, when no collection can start; skipping it would be safe all the same.
+        if let Ok(waiters) = self.waiters.try_borrow() {
+            waiters.iter().for_each(|waiter| waiter.traverse(visitor));
+        }
+    }
+    fn clear(&self) {
+        self.home.clear();
+        for slot in [
+            &self.value,
+            &self.traceback,
+            &self.cancel_message,
+            &self.cancelled_error,
+            &self.source_traceback,
+        ] {
+            slot.set(None);
+        }
+        drop(self.waiters.take());
+    }
+    fn needs_finalizer(&self) -> bool {
+        self.log_traceback.get()
+    }
+    fn finalize(this: This<'_, Self>) {
+        report::never_retrieved(this);
+    }
+}
+
+/// A class whose Rust value starts with a [`Future`].
+pub trait AsFuture: Native {
+    /// The same object as a future.
+    fn future(this: This<'_, Self>) -> This<'_, Future>;
+}
+
+impl AsFuture for Future {
+    fn future(this: This<'_, Self>) -> This<'_, Future> {
+        this
+    }
+}
+
+impl Future {
+    /// A pending future of a loop, as `loop.create_future()` makes it.
+    pub fn create(py: Python<'_>, home: Home) -> PyResult<Obj> {
+        let future = Self::of(home);
+        future.start_tracing(py)?;
+        class::create(py, future)
+    }
+
+    /// A pending future that is not an object yet.
+    pub fn of(home: Home) -> Self {
+        Self { home, ..Self::default() }
+    }
+
+    /// In debug mode, keeps the stack that leads here.
+    pub fn start_tracing(&self, py: Python<'_>) -> PyResult<()> {
+        self.source_traceback.set(traceback_if_debug(py, &self.home)?);
+        Ok(())
+    }
+
+    /// `Future.__init__`: also makes an old future new.
+    pub fn init(this: This<'_, Future>, event_loop: Option<&Obj>) -> PyResult<()> {
+        let py = this.py();
+        let event_loop = match event_loop {
+            Some(event_loop) if !event_loop.is_none() => event_loop.clone(),
+            _ => call::call(py, &stdlib::get().get_event_loop, [])?,
+        };
+        this.clear();
+        this.state.set(State::Pending);
+        this.blocking.set(false);
+        this.log_traceback.set(false);
+        this.home.set(py, event_loop);
+        this.start_tracing(py)
+    }
+
+    /// Whether it is finished or cancelled.
+    pub fn is_done(&self) -> bool {
+        self.state.get() != State::Pending
+    }
+
+    /// The stack at the time of creation, in debug mode.
+    pub fn source_traceback(&self) -> Option<Obj> {
+        self.source_traceback.get()
+    }
+}
+
+/// In debug mode, the stack that leads here, as `asyncio` stores it.
+pub fn traceback_if_debug(py: Python<'_>, home: &Home) -> PyResult<Option<Obj>> {
+    if home.debug(py)? { call::call(py, &stdlib::get().extract_stack, []).map(Some) } else { Ok(None) }
+}
+
+/// `RuntimeError` as asyncio's for an object whose `__init__` has not run.
+pub fn alive(this: This<'_, Future>) -> PyResult<This<'_, Future>> {
+    if this.home.is_empty() {
+        let name = this.bind().get_type().name()?;
+        let name = if name.to_string().contains("Task") { "Task" } else { "Future" };
+        return Err(PyRuntimeError::new_err(format!("{name} object is not initialized.")));
+    }
+    Ok(this)
+}
+
+const INIT: Signature<1> = Signature { function: "Future", names: ["loop"], required: 0, positional: 0 };
+const ADD: Signature<2> =
+    Signature { function: "add_done_callback", names: ["fn", "context"], required: 1, positional: 1 };
+const ONE: Signature<1> = Signature { function: "set_result", names: ["result"], required: 1, positional: 1 };
+const EXCEPTION: Signature<1> = Signature { function: "set_exception", names: ["exception"], required: 1, positional: 1 };
+const REMOVE: Signature<1> = Signature { function: "remove_done_callback", names: ["fn"], required: 1, positional: 1 };
+const CANCEL: Signature<1> = Signature { function: "cancel", names: ["msg"], required: 0, positional: 1 };
+
+/// The message that `cancel(msg=None)` was given.
+pub fn cancel_argument(py: Python<'_>, args: Args<'_>) -> PyResult<Option<Obj>> {
+    let [message] = args.parse(py, &CANCEL)?;
+    Ok(message.filter(|message| !message.is_none()).cloned())
+}
+
+/// Adds the class to the module.
+pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    iter::add_to(module)?;
+    with_future::<Future>(Builder::new())
+        .init(|this, args| {
+            let [event_loop] = args.parse(this.py(), &INIT)?;
+            Future::init(this, event_loop)
+        })
+        .repr(|this| call::call(
+            this.py(),
+            &stdlib::get().future_repr,
+            [&alive(this)?.object()]
+        )
+        .map(Some))
+        .method(
+            c"cancel",
+            |this, args| {
+                let message = cancel_argument(this.py(), args)?;
+                Ok(Obj::bool(this.py(), state::cancel(alive(this)?, message)?))
+            },
+            c"cancel($self, /, msg=None)\n--\n\nCancel the future and schedule its callbacks.\n\n\
+              Returns False if it is done already.",
+        )
+        .method(
+            c"set_result",
+            |this, args| {
+                let [result] = args.parse(this.py(), &ONE)?;
+                state::set_result(alive(this)?, result.map_or_else(|| Obj::none(this.py()), Clone::clone))?;
+                Ok(Obj::none(this.py()))
+            },
+            c"set_result($self, result, /)\n--\n\nMark the future done with a result.\n\n\
+              InvalidStateError if it is done already.",
+        )
+        .method(
+            c"set_exception",
+            |this, args| {
+                let [exception] = args.parse(this.py(), &EXCEPTION)?;
+                let exception = exception.map_or_else(|| Obj::none(this.py()), Clone::clone);
+                state::set_exception(alive(this)?, exception)?;
+                Ok(Obj::none(this.py()))
+            },
+            c"set_exception($self, exception, /)\n--\n\nMark the future done with an exception, an instance or a \
+              class.\n\nInvalidStateError if it is done already.",
+        )
+        .build(module, Base::C(stdlib::get().future.clone()))?;
+    Ok(())
+}
+
+/// What futures and tasks have in common.
+pub fn with_future<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
+    attributes(builder)
+        .iter(|this| iter::start(T::future(this)).map(Some))
+        .awaits(|this| iter::start(T::future(this)).map(Some))
+        .method(
+            c"result",
+            |this, _args| state::result(T::future(this)),
+            c"result($self, /)\n--\n\nThe result, or raise the exception or the cancellation.\n\n\
+              InvalidStateError if it is not done.",
+        )
+        .method(
+            c"exception",
+            |this, _args| state::exception(T::future(this)),
+            c"exception($self, /)\n--\n\nThe exception that was set, or None.\n\n\
+              CancelledError if it was cancelled, InvalidStateError if it is not done.",
+        )
+        .method(
+            c"done",
+            |this, _args| Ok(Obj::bool(this.py(), T::future(this).is_done())),
+            c"done($self, /)\n--\n\nWhether it has a result or an exception or was cancelled.",
+        )
+        .method(
+            c"cancelled",
+            |this, _args| Ok(Obj::bool(
+                this.py(),
+                T::future(this).state.get() == State::Cancelled
+            )),
+            c"cancelled($self, /)\n--\n\nWhether it was cancelled.",
+        )
+        .method(
+            c"add_done_callback",
+            |this, args| {
+                let [callback, context] = args.parse(this.py(), &ADD)?;
+                let Some(callback) = callback else { return Ok(Obj::none(this.py())) };
+                waiters::add_callback(alive(T::future(this))?, callback.clone(), context.cloned())?;
+                Ok(Obj::none(this.py()))
+            },
+            c"add_done_callback($self, fn, /, *, context=None)\n--\n\nCall fn(future) by call_soon when it is done.",
+        )
+        .method(
+            c"remove_done_callback",
+            |this, args| {
+                let [callback] = args.parse(this.py(), &REMOVE)?;
+                let removed = match callback {
+                    Some(callback) => waiters::remove_callback(alive(T::future(this))?, callback)?,
+                    None => 0,
+                };
+                Ok(Obj::int(this.py(), removed))
+            },
+            c"remove_done_callback($self, fn, /)\n--\n\nRemove every callback equal to fn; returns how many there were.",
+        )
+        .method(
+            c"get_loop",
+            |this, _args| alive(T::future(this))?.home.object(this.py()),
+            c"get_loop($self, /)\n--\n\nThe loop it belongs to.",
+        )
+        .method(
+            c"_make_cancelled_error",
+            |this, _args| cancelled_error(T::future(this)),
+            c"_make_cancelled_error($self, /)\n--\n\nThe CancelledError to raise.",
+        )
+}
+
+fn attributes<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
+    builder
+        .property(
+            c"_asyncio_future_blocking",
+            |this| Ok(Obj::bool(this.py(), T::future(this).blocking.get())),
+            |this, value| {
+                let blocking = match value {
+                    Some(value) => value.bind(this.py()).is_truthy()?,
+                    None => return Err(pyo3::exceptions::PyAttributeError::new_err("cannot delete attribute")),
+                };
+                T::future(this).blocking.set(blocking);
+                Ok(())
+            },
+        )
+        .getter(c"_loop", |this| Ok(T::future(this).home.object_or_none(this.py())))
+        .getter(
+            c"_state",
+            |this| Ok(T::future(this).state.get().name(this.py())))
+        .getter(
+            c"_result",
+            |this| {
+                let future = T::future(this);
+                match future.state.get() {
+                    State::Returned => Ok(future.value.get_or_none(this.py())),
+                    State::Pending | State::Cancelled | State::Raised => Ok(Obj::none(this.py())),
+                }
+            })
+        .getter(
+            c"_exception",
+            |this| {
+                let future = T::future(this);
+                match future.state.get() {
+                    State::Raised => Ok(future.value.get_or_none(this.py())),
+                    State::Pending | State::Cancelled | State::Returned => Ok(Obj::none(this.py())),
+                }
+            })
+        .getter(c"_callbacks", |this| waiters::as_list(T::future(this)))
+        .getter(
+            c"_source_traceback",
+            |this| Ok(T::future(this).source_traceback.get_or_none(this.py())))
+        .property(
+            c"_cancel_message",
+            |this| Ok(T::future(this).cancel_message.get_or_none(this.py())),
+            |this, value| {
+                T::future(this).cancel_message.set(value.filter(|message| !message.is_none()));
+                Ok(())
+            },
+        )
+        .property(
+            c"_log_traceback",
+            |this| Ok(Obj::bool(this.py(), T::future(this).log_traceback.get())),
+            |this, value| {
+                if value.is_none_or(|value| value.bind(this.py()).is_truthy().unwrap_or(true)) {
+                    return Err(PyValueError::new_err("_log_traceback can only be set to False"));
+                }
+                T::future(this).log_traceback.set(false);
+                Ok(())
+            },
+        )
+}
+
+/// Runs `use_it` on an object that is exactly our Future or our Task, as a future.
+pub fn with_exact<R>(py: Python<'_>, object: &Obj, use_it: impl FnOnce(This<'_, Future>) -> R) -> Option<R> {
+    if let Some(future) = This::<Future>::exact(py, object) {
+        return Some(use_it(future));
+    }
+    This::<crate::task::Task>::exact(py, object).map(|task| use_it(AsFuture::future(task)))
+}
+
+/// The loop of any future-like object, as `asyncio.futures._get_loop`.
+pub fn loop_of(py: Python<'_>, object: &Obj) -> PyResult<Obj> {
+    match object.bind(py).getattr_opt(intern!(py, "get_loop"))? {
+        Some(get_loop) => Ok(get_loop.call0()?.into()),
+        None => Ok(object.bind(py).getattr(intern!(py, "_loop"))?.into()),
+    }
+}

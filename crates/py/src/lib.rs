@@ -1,0 +1,60 @@
+//! The Python front of roundel: the extension module `roundel._roundel`.
+//!
+//! | module       | what it owns                                                                      |
+//! |--------------|-----------------------------------------------------------------------------------|
+//! | `future`     | `roundel.Future`: state, waiters, what `await` runs                               |
+//! | `task`       | `roundel.Task`: steps, cancelling, the current task, all tasks                    |
+//! | `handle`     | `roundel.Handle`, `roundel.TimerHandle`                                           |
+//! | `event_loop` | `LoopCore`, the native half of `roundel.Loop`: scheduling, turns, sources         |
+//! | `transport`  | `SocketTransport`: a stream socket between the loop and a protocol                |
+//! | `stdlib`     | what is used of the interpreter's own asyncio                                     |
+//! | `ffi`        | the border to the interpreter, and every `unsafe` block                           |
+//!
+//! The loop itself, without Python, is the crate `roundel-core`.
+
+#![deny(unsafe_code)]
+#![allow(missing_docs, reason = "nothing here is public to Rust; what Python sees has docstrings and stubs")]
+
+mod event_loop;
+#[allow(unsafe_code, reason = "the one place for it; each block has its SAFETY note")]
+mod ffi;
+mod future;
+mod handle;
+mod stdlib;
+mod task;
+mod transport;
+
+use pyo3::exceptions::PyImportError;
+use pyo3::prelude::*;
+
+/// The pending native tasks of all loops.
+#[pyfunction]
+fn _all_tasks(py: Python<'_>) -> Vec<Bound<'_, PyAny>> {
+    task::all_tasks(py).into_iter().map(|task| task.into_bound(py)).collect()
+}
+
+/// Panics, to show what becomes of a panic in a callback.
+#[pyfunction]
+fn _panic(message: &str) -> PyResult<()> {
+    ffi::border::catch(|| panic!("{message}"))
+}
+
+#[pymodule]
+fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    if cfg!(Py_GIL_DISABLED) {
+        return Err(PyImportError::new_err("roundel does not support free-threaded Python"));
+    }
+    ffi::border::note_panics();
+    stdlib::load(py)?;
+    task::prepare();
+    module.add("InternalError", py.get_type::<ffi::border::InternalError>())?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    future::add_to(module)?;
+    task::add_to(module)?;
+    handle::add_to(module)?;
+    event_loop::add_to(module)?;
+    module.add_function(wrap_pyfunction!(_all_tasks, module)?)?;
+    module.add_function(wrap_pyfunction!(_panic, module)?)?;
+    Ok(())
+}

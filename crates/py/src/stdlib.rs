@@ -1,0 +1,132 @@
+//! What roundel uses of the running interpreter's own asyncio, looked up once.
+//!
+//! The texts of reprs and stack dumps, the exception classes, the records of current tasks: a program compares and
+//! prints these, so they are CPython's and not copies.
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::ffi::gil::Global;
+use crate::ffi::{Obj, class};
+
+/// The looked-up objects. Each field is named after what it is in asyncio.
+pub struct Stdlib {
+    pub future: Obj,
+    pub task: Obj,
+    pub transport: Obj,
+    pub handle: Obj,
+    pub timer_handle: Obj,
+    pub cancelled_error: Obj,
+    pub invalid_state_error: Obj,
+    pub future_repr: Obj,
+    pub task_repr: Obj,
+    pub task_get_stack: Obj,
+    pub task_print_stack: Obj,
+    pub extract_stack: Obj,
+    format_callback_source: Obj,
+    /// Whether that function takes `debug=`.
+    format_takes_debug: bool,
+    pub get_event_loop: Obj,
+    pub iscoroutine: Obj,
+    pub enter_task: Obj,
+    pub leave_task: Obj,
+    /// 3.12 and newer.
+    pub swap_current_task: Option<Obj>,
+    /// `{loop: task}`, up to 3.13; newer versions keep it in the thread state.
+    pub current_tasks: Option<Obj>,
+    pub logger: Obj,
+    pub base_event_loop: Obj,
+    pub transport_socket: Obj,
+    pub socket: Obj,
+    /// `("context",)` and others: the names of one keyword argument.
+    pub names_context: Obj,
+    pub names_msg: Obj,
+    /// Whether `Future.set_exception(StopIteration())` wraps the exception instead of refusing it.
+    pub wraps_stop_iteration: bool,
+}
+
+static STDLIB: Global<Stdlib> = Global::new();
+
+/// The looked-up objects.
+pub fn get() -> &'static Stdlib {
+    STDLIB.get()
+}
+
+/// Looks everything up.
+pub fn load(py: Python<'_>) -> PyResult<()> {
+    let from = |module: &str, name: &str| -> PyResult<Obj> { Ok(py.import(module)?.getattr(name)?.into()) };
+    let optional = |module: &str, name: &str| -> PyResult<Option<Obj>> {
+        Ok(py.import(module)?.getattr_opt(name)?.map(Obj::from))
+    };
+    // Before 3.12 this one warns less often than the public name.
+    let get_event_loop = match optional("asyncio.events", "_get_event_loop")? {
+        Some(function) => function,
+        None => from("asyncio.events", "get_event_loop")?,
+    };
+    let current_tasks =
+        if py.version_info() >= (3, 14) { None } else { Some(from("asyncio.tasks", "_current_tasks")?) };
+    let stdlib = Stdlib {
+        future: from("asyncio", "Future")?,
+        task: from("asyncio", "Task")?,
+        transport: from("asyncio", "Transport")?,
+        handle: from("asyncio", "Handle")?,
+        timer_handle: from("asyncio", "TimerHandle")?,
+        cancelled_error: from("asyncio.exceptions", "CancelledError")?,
+        invalid_state_error: from("asyncio.exceptions", "InvalidStateError")?,
+        future_repr: from("asyncio.base_futures", "_future_repr")?,
+        task_repr: from("asyncio.base_tasks", "_task_repr")?,
+        task_get_stack: from("asyncio.base_tasks", "_task_get_stack")?,
+        task_print_stack: from("asyncio.base_tasks", "_task_print_stack")?,
+        extract_stack: from("asyncio.format_helpers", "extract_stack")?,
+        format_callback_source: from("asyncio.format_helpers", "_format_callback_source")?,
+        format_takes_debug: format_takes_debug(py)?,
+        get_event_loop,
+        iscoroutine: from("asyncio.coroutines", "iscoroutine")?,
+        enter_task: from("asyncio.tasks", "_enter_task")?,
+        leave_task: from("asyncio.tasks", "_leave_task")?,
+        swap_current_task: optional("asyncio.tasks", "_swap_current_task")?,
+        current_tasks,
+        logger: from("asyncio.log", "logger")?,
+        base_event_loop: from("asyncio.base_events", "BaseEventLoop")?,
+        transport_socket: from("asyncio.trsock", "TransportSocket")?,
+        socket: from("socket", "socket")?,
+        names_context: PyTuple::new(py, ["context"])?.into_any().into(),
+        names_msg: PyTuple::new(py, ["msg"])?.into_any().into(),
+        wraps_stop_iteration: wraps_stop_iteration(py)?,
+    };
+    for class in [&stdlib.future, &stdlib.task, &stdlib.transport] {
+        class::expect_class(py, class)?;
+    }
+    STDLIB.set(stdlib);
+    Ok(())
+}
+
+/// Asks the interpreter's own Future, because the change came in the middle of a minor version.
+fn wraps_stop_iteration(py: Python<'_>) -> PyResult<bool> {
+    let asyncio = py.import("asyncio")?;
+    let kwargs = pyo3::types::PyDict::new(py);
+    let event_loop = asyncio.getattr("AbstractEventLoop")?.call0()?;
+    event_loop.setattr("get_debug", py.get_type::<pyo3::types::PyBool>())?;
+    kwargs.set_item("loop", event_loop)?;
+    let future = asyncio.getattr("Future")?.call((), Some(&kwargs))?;
+    let wraps = future.call_method1("set_exception", (py.get_type::<pyo3::exceptions::PyStopIteration>(),)).is_ok();
+    future.setattr("_log_traceback", false)?;
+    Ok(wraps)
+}
+
+fn format_takes_debug(py: Python<'_>) -> PyResult<bool> {
+    let function = py.import("asyncio.format_helpers")?.getattr("_format_callback_source")?;
+    let parameters = py.import("inspect")?.call_method1("signature", (function,))?.getattr("parameters")?;
+    parameters.contains("debug")
+}
+
+/// `callback(args) at file:line`, in asyncio's words. Newer versions leave the values out unless in debug mode.
+pub fn format_callback_source(py: Python<'_>, callback: &Obj, args: &Obj, debug: bool) -> PyResult<Obj> {
+    let stdlib = get();
+    let kwargs = pyo3::types::PyDict::new(py);
+    if stdlib.format_takes_debug {
+        kwargs.set_item("debug", debug)?;
+    }
+    let function = stdlib.format_callback_source.bind(py);
+    Ok(function.call((callback.bind(py), args.bind(py)), Some(&kwargs))?.into())
+}

@@ -1,0 +1,415 @@
+//! `roundel.Task`: a coroutine that the loop drives, as a Rust value inside a real subclass of `asyncio.Task`.
+//!
+//! Owns: the fields, the class table, creation. Its parts: `step` (one resume and what follows from it), `cancel`,
+//! `current` (which task is running, told to asyncio), `all` (every task, for `asyncio.all_tasks`).
+//! Trade: see [`future`](crate::future): a task's wake-up carries no Python object but the task.
+//!
+//! Between steps a pending task is in one of two states: `waiting_on` holds what it awaits and that will wake it, or a
+//! step is on the ready queue.
+
+mod all;
+mod cancel;
+mod current;
+mod step;
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::event_loop::{Callback, Home, schedule};
+use crate::ffi::args::Signature;
+use crate::ffi::bound::Function;
+use crate::ffi::gil::Global;
+use crate::ffi::registry::Entry;
+use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class, context};
+use crate::future::{self, AsFuture, Future};
+use crate::stdlib;
+
+pub use all::list as all_tasks;
+pub use step::{ends_the_run, run_step, run_wakeup};
+
+/// A coroutine that the loop drives.
+#[repr(C)]
+#[derive(Default)]
+pub struct Task {
+    future: Future,
+    coroutine: Slot,
+    context: Slot,
+    /// What it awaits.
+    waiting_on: Slot,
+    /// What the next step throws into the coroutine.
+    throw: Slot,
+    name: RefCell<Name>,
+    cancel_requests: Cell<i64>,
+    must_cancel: Cell<bool>,
+    log_destroy_pending: Cell<bool>,
+    entry: Cell<Option<Entry>>,
+}
+
+/// A name given, or a number from which one is made when somebody asks.
+enum Name {
+    Number(u64),
+    Given(Obj),
+}
+
+impl Default for Name {
+    fn default() -> Self {
+        Self::Number(0)
+    }
+}
+
+static CLASS: Class = Class::new();
+
+impl Native for Task {
+    const NAME: &'static CStr = c"roundel.Task";
+    const DOC: &'static CStr = c"Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n\
+        A coroutine driven by a loop: asyncio.Task, in Rust.";
+    const FINALIZES: bool = true;
+
+    fn class() -> &'static Class {
+        &CLASS
+    }
+    fn fresh() -> Self {
+        Self::default()
+    }
+    fn traverse(&self, visitor: &mut Visitor<'_>) {
+        self.future.traverse(visitor);
+        for slot in [&self.coroutine, &self.context, &self.waiting_on, &self.throw] {
+            visitor.slot(slot);
+        }
+        if let Ok(name) = self.name.try_borrow()
+            && let Name::Given(name) = &*name
+        {
+            visitor.object(name);
+        }
+    }
+    fn clear(&self) {
+        self.future.clear();
+        for slot in [&self.coroutine, &self.context, &self.waiting_on, &self.throw] {
+            slot.set(None);
+        }
+    }
+    fn needs_finalizer(&self) -> bool {
+        self.entry.get().is_some() || self.future.needs_finalizer() || self.dies_pending()
+    }
+    fn finalize(this: This<'_, Self>) {
+        all::forget(this);
+        if this.dies_pending()
+            && let Err(error) = report_destroyed(this)
+        {
+            border::unraisable(this.py(), error, &this.object());
+        }
+        Future::finalize(AsFuture::future(this));
+    }
+}
+
+impl AsFuture for Task {
+    fn future(this: This<'_, Self>) -> This<'_, Future> {
+        this.project(|task| &task.future)
+    }
+}
+
+impl Task {
+    fn dies_pending(&self) -> bool {
+        !self.future.is_done() && self.log_destroy_pending.get() && !self.future.home.is_empty()
+    }
+
+    /// `loop.create_task(coro, name=…, context=…)` without a task factory.
+    pub fn create(
+        py: Python<'_>,
+        home: Home,
+        coroutine: &Obj,
+        name: Option<&Obj>,
+        context: Option<&Obj>,
+        eager: bool,
+    ) -> PyResult<Obj> {
+        let task = class::create(py, Task { future: Future::of(home), ..Task::default() })?;
+        let Some(this) = This::<Task>::exact(py, &task) else { unreachable!("just made") };
+        AsFuture::future(this).start_tracing(py)?;
+        Self::start(this, coroutine, name, context, eager)?;
+        Ok(task)
+    }
+
+    /// What `__init__` does after the future's part.
+    fn start(
+        this: This<'_, Task>,
+        coroutine: &Obj,
+        name: Option<&Obj>,
+        context: Option<&Obj>,
+        eager: bool,
+    ) -> PyResult<()> {
+        let py = this.py();
+        if !is_coroutine(py, coroutine)? {
+            // Set by the first line of a successful start: an object that never was a task dies quietly.
+            this.log_destroy_pending.set(false);
+            let message = format!("a coroutine was expected, got {}", coroutine.bind(py).repr()?);
+            return Err(PyTypeError::new_err(message));
+        }
+        let name = match name.filter(|name| !name.is_none()) {
+            Some(name) => Name::Given(as_name(py, name)?),
+            None => Name::Number(next_number()),
+        };
+        let context = match context.filter(|context| !context.is_none()) {
+            Some(context) => context.clone(),
+            None => context::copy_current(py)?,
+        };
+        drop(this.name.replace(name));
+        this.context.set(context);
+        this.coroutine.set(coroutine.clone());
+        this.waiting_on.set(None);
+        this.throw.set(None);
+        this.cancel_requests.set(0);
+        this.must_cancel.set(false);
+        this.log_destroy_pending.set(true);
+        all::forget(this);
+        all::remember(this)?;
+        if eager && this.future.home.is_running(py)? {
+            return step::start_eagerly(this);
+        }
+        step_soon(this)
+    }
+}
+
+/// Whether asyncio accepts the object as a coroutine.
+pub fn is_coroutine(py: Python<'_>, object: &Obj) -> PyResult<bool> {
+    if call::is_plain_coroutine(object) {
+        return Ok(true);
+    }
+    call::call(py, &stdlib::get().iscoroutine, [object])?.bind(py).is_truthy()
+}
+
+/// One row of numbers for all loops of the process, as asyncio's.
+fn next_number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// Exact strings are kept, anything else is made one, as asyncio does.
+fn as_name(py: Python<'_>, name: &Obj) -> PyResult<Obj> {
+    if name.is_exact::<pyo3::types::PyString>(py) { Ok(name.clone()) } else { Ok(name.bind(py).str()?.into()) }
+}
+
+/// Puts a step on the ready queue.
+fn step_soon(this: This<'_, Task>) -> PyResult<()> {
+    let py = this.py();
+    let task = this.object();
+    match schedule::push(py, &this.future.home, || Callback::Step(task))? {
+        true => Ok(()),
+        false => {
+            let callable = CALLABLES.get().step.bind(py, &this.object())?;
+            schedule::foreign(py, &this.future.home, &callable, None, &this.context.get_or_none(py))
+        }
+    }
+}
+
+/// Puts a wake-up on the ready queue of the loop of the future that is done.
+pub fn wake_soon(this: This<'_, Task>, done: &Obj, home: &Home) -> PyResult<()> {
+    let py = this.py();
+    let task = this.object();
+    match schedule::push(py, home, || Callback::Wakeup(task))? {
+        true => Ok(()),
+        false => {
+            let callable = CALLABLES.get().wakeup.bind(py, &this.object())?;
+            schedule::foreign(py, home, &callable, Some(done), &this.context.get_or_none(py))
+        }
+    }
+}
+
+/// The two ways to resume a task, as callables for loops that are not ours.
+struct Callables {
+    step: Function<Task>,
+    wakeup: Function<Task>,
+}
+
+static CALLABLES: Global<Callables> = Global::new();
+
+/// Makes what the module's tasks share.
+pub fn prepare() {
+    all::prepare();
+    let step = |this: This<'_, Task>, _args: Args<'_>| {
+        let throw = this.throw.take();
+        step::step(this, throw).map(|()| Obj::none(this.py()))
+    };
+    let wakeup = |this: This<'_, Task>, args: Args<'_>| {
+        step::wakeup(this, args.get(0).cloned()).map(|()| Obj::none(this.py()))
+    };
+    CALLABLES.set(Callables {
+        step: Function::new(c"task_step", step, c"Resume the task once."),
+        wakeup: Function::new(c"task_wakeup", wakeup, c"Resume the task with what it waited for."),
+    });
+}
+
+/// The callable that stands for a waiting task in a list of callbacks.
+pub fn wakeup_callable(py: Python<'_>, task: &Obj) -> PyResult<Obj> {
+    CALLABLES.get().wakeup.bind(py, task)
+}
+
+/// The context of a task, or None of anything else.
+pub fn context_of(py: Python<'_>, task: &Obj) -> Obj {
+    This::<Task>::instance(py, task).map_or_else(|| Obj::none(py), |task| task.context.get_or_none(py))
+}
+
+fn report_destroyed(this: This<'_, Task>) -> PyResult<()> {
+    let py = this.py();
+    let context = PyDict::new(py);
+    context.set_item("task", this.bind())?;
+    context.set_item("message", "Task was destroyed but it is pending!")?;
+    if let Some(traceback) = this.future.source_traceback() {
+        context.set_item("source_traceback", traceback.bind(py))?;
+    }
+    this.future.home.object(py)?.bind(py).call_method1(intern!(py, "call_exception_handler"), (context,))?;
+    Ok(())
+}
+
+fn name(this: This<'_, Task>) -> PyResult<Obj> {
+    let py = this.py();
+    let text = match &*this.name.borrow() {
+        Name::Given(name) => return Ok(name.clone()),
+        Name::Number(0) => return Ok(Obj::none(py)),
+        Name::Number(number) => format!("Task-{number}"),
+    };
+    let name: Obj = pyo3::types::PyString::new(py, &text).into_any().into();
+    drop(this.name.replace(Name::Given(name.clone())));
+    Ok(name)
+}
+
+const INIT: Signature<5> = Signature {
+    function: "Task",
+    names: ["coro", "loop", "name", "context", "eager_start"],
+    required: 1,
+    positional: 1,
+};
+const SET_NAME: Signature<1> = Signature { function: "set_name", names: ["value"], required: 1, positional: 1 };
+const STACK: Signature<1> = Signature { function: "get_stack", names: ["limit"], required: 0, positional: 0 };
+const PRINT: Signature<2> = Signature { function: "print_stack", names: ["limit", "file"], required: 0, positional: 0 };
+
+fn initialise(this: This<'_, Task>, args: Args<'_>) -> PyResult<()> {
+    let py = this.py();
+    let [coroutine, event_loop, name, context, eager] = args.parse(py, &INIT)?;
+    let Some(coroutine) = coroutine else { return Ok(()) };
+    let eager = match eager {
+        Some(eager) if py.version_info() >= (3, 12) => eager.bind(py).is_truthy()?,
+        Some(_) => return Err(PyTypeError::new_err("Task() got an unexpected keyword argument 'eager_start'")),
+        None => false,
+    };
+    Future::init(AsFuture::future(this), event_loop)?;
+    Task::start(this, coroutine, name, context, eager)
+}
+
+/// Adds the class to the module.
+pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let builder = future::with_future::<Task>(Builder::new())
+        .init(initialise)
+        .repr(|this| {
+            future::alive(AsFuture::future(this))?;
+            call::call(this.py(), &stdlib::get().task_repr, [&this.object()]).map(Some)
+        });
+    attributes(builder)
+        .method(
+            c"cancel",
+            |this, args| {
+                let message = future::cancel_argument(this.py(), args)?;
+                Ok(Obj::bool(this.py(), cancel::cancel(this, message)?))
+            },
+            c"cancel($self, /, msg=None)\n--\n\nRequest that the task cancel itself.\n\n\
+              CancelledError is thrown into the coroutine when it is next resumed; it may clean up, or go on.\n\
+              Returns False if the task is done already.",
+        )
+        .method(
+            c"cancelling",
+            |this, _args| Ok(Obj::int(this.py(), this.cancel_requests.get())),
+            c"cancelling($self, /)\n--\n\nHow many requests to cancel are outstanding.",
+        )
+        .method(
+            c"uncancel",
+            |this, _args| Ok(Obj::int(this.py(), cancel::uncancel(this))),
+            c"uncancel($self, /)\n--\n\nTake back one request to cancel; returns how many are left.",
+        )
+        .method(
+            c"set_result",
+            |_this, _args| Err(PyRuntimeError::new_err("Task does not support set_result operation")),
+            c"set_result($self, result, /)\n--\n\nRaises RuntimeError: a task's result is its coroutine's.",
+        )
+        .method(
+            c"set_exception",
+            |_this, _args| Err(PyRuntimeError::new_err(
+                "Task does not support set_exception operation"
+            )),
+            c"set_exception($self, exception, /)\n--\n\nRaises RuntimeError: a task's exception is its coroutine's.",
+        )
+        .method(
+            c"get_name",
+            |this, _args| name(this),
+            c"get_name($self, /)\n--\n\nThe name.",
+        )
+        .method(
+            c"set_name",
+            |this, args| {
+                let [value] = args.parse(this.py(), &SET_NAME)?;
+                if let Some(value) = value {
+                    let value = as_name(this.py(), value)?;
+                    drop(this.name.replace(Name::Given(value)));
+                }
+                Ok(Obj::none(this.py()))
+            },
+            c"set_name($self, value, /)\n--\n\nSet the name, as str(value).",
+        )
+        .method(
+            c"get_coro",
+            |this, _args| Ok(this.coroutine.get_or_none(this.py())),
+            c"get_coro($self, /)\n--\n\nThe coroutine.",
+        )
+        .method(
+            c"get_context",
+            |this, _args| Ok(this.context.get_or_none(this.py())),
+            c"get_context($self, /)\n--\n\nThe contextvars.Context that the coroutine runs in.",
+        )
+        .method(
+            c"get_stack",
+            |this, args| {
+                let py = this.py();
+                let [limit] = args.parse(py, &STACK)?;
+                let limit = limit.cloned().unwrap_or_else(|| Obj::none(py));
+                call::call(py, &stdlib::get().task_get_stack, [&this.object(), &limit])
+            },
+            c"get_stack($self, /, *, limit=None)\n--\n\nThe frames of the coroutine, or of its traceback.",
+        )
+        .method(
+            c"print_stack",
+            |this, args| {
+                let py = this.py();
+                let [limit, file] = args.parse(py, &PRINT)?;
+                let limit = limit.cloned().unwrap_or_else(|| Obj::none(py));
+                let file = file.cloned().unwrap_or_else(|| Obj::none(py));
+                call::call(py, &stdlib::get().task_print_stack, [&this.object(), &limit, &file])
+            },
+            c"print_stack($self, /, *, limit=None, file=None)\n--\n\nPrint what get_stack() gives, to stderr or file.",
+        )
+        .build(module, Base::C(stdlib::get().task.clone()))?;
+    Ok(())
+}
+
+fn attributes(builder: Builder<Task>) -> Builder<Task> {
+    builder
+        .property(
+            c"_log_destroy_pending",
+            |this| Ok(Obj::bool(this.py(), this.log_destroy_pending.get())),
+            |this, value| {
+                let Some(value) = value else { return Err(PyAttributeError::new_err("cannot delete attribute")) };
+                this.log_destroy_pending.set(value.bind(this.py()).is_truthy()?);
+                Ok(())
+            },
+        )
+        .getter(c"_must_cancel", |this| Ok(Obj::bool(this.py(), this.must_cancel.get())))
+        .getter(c"_coro", |this| Ok(this.coroutine.get_or_none(this.py())))
+        .getter(c"_fut_waiter", |this| Ok(this.waiting_on.get_or_none(this.py())))
+        .getter(
+            c"_num_cancels_requested",
+            |this| Ok(Obj::int(this.py(), this.cancel_requests.get())))
+        .getter(c"_context", |this| Ok(this.context.get_or_none(this.py())))
+}

@@ -1,0 +1,219 @@
+//! One resume of a task's coroutine, and what follows from what it gives back.
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use super::{Task, all, cancel, current, step_soon, wakeup_callable};
+use crate::ffi::coroutine::{self, Resumed};
+use crate::ffi::{Obj, This, call, context};
+use crate::future::{self, AsFuture, Future, Outcome, Waiter, cancelled_error};
+use crate::stdlib;
+
+/// Whether the exception ends the run instead of being kept: `KeyboardInterrupt` and `SystemExit`.
+pub fn ends_the_run(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py)
+}
+
+/// A step from the ready queue, in the task's context.
+pub fn run_step(this: This<'_, Task>) -> PyResult<()> {
+    let throw = this.throw.take();
+    in_context(this, || step(this, throw))
+}
+
+/// A wake-up from the ready queue, in the task's context.
+pub fn run_wakeup(this: This<'_, Task>) -> PyResult<()> {
+    let done = this.waiting_on.get();
+    in_context(this, || wakeup(this, done))
+}
+
+fn in_context(this: This<'_, Task>, body: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
+    let context = this.context.get_or_none(this.py());
+    context::run(this.py(), &context, body)
+}
+
+/// Resumes the task with what `done` gives: nothing for a result, which the coroutine fetches itself, or an exception.
+pub fn wakeup(this: This<'_, Task>, done: Option<Obj>) -> PyResult<()> {
+    let py = this.py();
+    let Some(done) = done else { return step(this, None) };
+    let throw = match future::with_exact(py, &done, future::outcome) {
+        Some(outcome) => match outcome? {
+            Outcome::Value(_) => None,
+            Outcome::Exception(exception) => Some(exception),
+        },
+        None => match call::call_method(py, &done, intern!(py, "result"), []) {
+            Ok(_) => None,
+            Err(error) => Some(error.into_value(py).into_bound(py).into_any().into()),
+        },
+    };
+    drop(done);
+    step(this, throw)
+}
+
+/// One step: the task is current while its coroutine runs.
+pub fn step(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
+    let py = this.py();
+    if this.future.is_done() {
+        let throw = throw.unwrap_or_else(|| Obj::none(py));
+        let message = format!("__step(): already done: {} {}", this.bind().repr()?, throw.bind(py).repr()?);
+        let class = stdlib::get().invalid_state_error.bind(py).cast::<PyType>()?;
+        return Err(PyErr::from_type(class.clone(), message));
+    }
+    let throw = if this.must_cancel.replace(false) {
+        match throw {
+            Some(exception) if is_cancelled_error(py, &exception)? => Some(exception),
+            Some(_) | None => Some(cancelled_error(AsFuture::future(this))?),
+        }
+    } else {
+        throw
+    };
+    this.waiting_on.set(None);
+    current::while_current(this, || resume(this, throw))
+}
+
+/// Runs the first step now, inside whatever is running (PEP-less; CPython 3.12's eager tasks).
+pub fn start_eagerly(this: This<'_, Task>) -> PyResult<()> {
+    let outcome = current::while_swapped_in(this, || in_context(this, || resume(this, None)));
+    if this.future.is_done() {
+        this.coroutine.set(None);
+        all::forget(this);
+    }
+    outcome
+}
+
+fn is_cancelled_error(py: Python<'_>, exception: &Obj) -> PyResult<bool> {
+    exception.bind(py).is_instance(stdlib::get().cancelled_error.bind(py))
+}
+
+fn resume(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
+    let py = this.py();
+    let Some(coroutine) = this.coroutine.get() else {
+        return Err(PyRuntimeError::new_err("the task has no coroutine"));
+    };
+    let resumed = match throw {
+        None => coroutine::send(py, &coroutine),
+        Some(exception) => match call::call_method(py, &coroutine, intern!(py, "throw"), [&exception]) {
+            Ok(yielded) => Resumed::Yielded(yielded),
+            Err(error) => match coroutine::stop_value(py, &error) {
+                Some(value) => Resumed::Returned(value),
+                None => Resumed::Raised(error),
+            },
+        },
+    };
+    match resumed {
+        Resumed::Yielded(awaited) => park(this, awaited),
+        Resumed::Returned(value) => finish(this, value),
+        Resumed::Raised(error) => fail(this, error),
+    }
+}
+
+/// The coroutine returned.
+fn finish(this: This<'_, Task>, value: Obj) -> PyResult<()> {
+    all::forget(this);
+    if this.must_cancel.replace(false) {
+        // Cancelled between the last await and the return.
+        let message = this.future.cancel_message.get();
+        future::cancel(AsFuture::future(this), message)?;
+        return Ok(());
+    }
+    future::set_result(AsFuture::future(this), value)
+}
+
+/// The coroutine raised.
+fn fail(this: This<'_, Task>, error: PyErr) -> PyResult<()> {
+    let py = this.py();
+    all::forget(this);
+    let future = AsFuture::future(this);
+    let last_word = ends_the_run(py, &error);
+    let exception: Obj = error.into_value(py).into_bound(py).into_any().into();
+    if is_cancelled_error(py, &exception)? {
+        future.cancelled_error.set(exception);
+        future::cancel(future, None)?;
+        return Ok(());
+    }
+    future::raise(future, exception.clone())?;
+    future.log_traceback.set(true);
+    if last_word { Err(PyErr::from_value(exception.into_bound(py))) } else { Ok(()) }
+}
+
+/// The coroutine awaits something.
+fn park(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
+    let py = this.py();
+    if awaited.is_none() {
+        // A bare yield, as in sleep(0): again in the next turn.
+        return step_soon(this);
+    }
+    if awaited.as_ptr() == this.as_ptr() {
+        return throw_soon(this, format!("Task cannot await on itself: {}", this.bind().repr()?));
+    }
+    match future::with_exact(py, &awaited, |future| park_on_native(this, future)) {
+        Some(outcome) => outcome,
+        None => park_on_foreign(this, awaited),
+    }
+}
+
+fn park_on_native(this: This<'_, Task>, awaited: This<'_, Future>) -> PyResult<()> {
+    if !this.future.home.is_same(&awaited.home) {
+        return throw_soon(this, other_loop(this, &awaited.object())?);
+    }
+    if !awaited.blocking.replace(false) {
+        return throw_soon(this, not_awaited(this, &awaited.object())?);
+    }
+    future::add_waiter(awaited, Waiter::Task(this.object()))?;
+    waits_on(this, awaited.object())
+}
+
+/// Remembers what the task waits for, and passes on a request to cancel that came while it was running.
+fn waits_on(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
+    this.waiting_on.set(awaited.clone());
+    if this.must_cancel.get() && cancel::cancel_awaited(this, &awaited)? {
+        this.must_cancel.set(false);
+    }
+    Ok(())
+}
+
+/// Stock futures, futures of other loops' classes, subclasses: whatever follows asyncio's protocol for them.
+fn park_on_foreign(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
+    let py = this.py();
+    let object = awaited.bind(py);
+    let name = intern!(py, "_asyncio_future_blocking");
+    let blocking = object.getattr_opt(name)?.filter(|blocking| !blocking.is_none());
+    let Some(blocking) = blocking else {
+        let text = if call::is_generator(&awaited) {
+            format!("yield was used instead of yield from for generator in task {} with {}", this.bind().repr()?, object.repr()?)
+        } else {
+            format!("Task got bad yield: {}", object.repr()?)
+        };
+        return throw_soon(this, text);
+    };
+    if !blocking.is_truthy()? {
+        return throw_soon(this, not_awaited(this, &awaited)?);
+    }
+    if !future::loop_of(py, &awaited)?.is(&this.future.home.object(py)?) {
+        return throw_soon(this, other_loop(this, &awaited)?);
+    }
+    object.setattr(name, false)?;
+    let wakeup = wakeup_callable(py, &this.object())?;
+    let names = &stdlib::get().names_context;
+    let context = this.context.get_or_none(py);
+    call::call_method_named(py, &awaited, intern!(py, "add_done_callback"), [&wakeup], names, &context)?;
+    waits_on(this, awaited)
+}
+
+fn other_loop(this: This<'_, Task>, awaited: &Obj) -> PyResult<String> {
+    let awaited = awaited.bind(this.py()).repr()?;
+    Ok(format!("Task {} got Future {awaited} attached to a different loop", this.bind().repr()?))
+}
+
+fn not_awaited(this: This<'_, Task>, awaited: &Obj) -> PyResult<String> {
+    let awaited = awaited.bind(this.py()).repr()?;
+    Ok(format!("yield was used instead of yield from in task {} with {awaited}", this.bind().repr()?))
+}
+
+/// The next step throws a RuntimeError into the coroutine.
+fn throw_soon(this: This<'_, Task>, message: String) -> PyResult<()> {
+    let error = PyRuntimeError::new_err(message).into_value(this.py());
+    this.throw.set(Obj::from(error.into_bound(this.py()).into_any()));
+    step_soon(this)
+}

@@ -1,0 +1,190 @@
+"""`roundel.Loop`: the native loop with the cold half of the interpreter's own asyncio.
+
+Owns: starting and stopping a run, signal handlers, closing, and the hooks by which asyncio's methods reach the native
+half. Leaves out: everything that runs often, which is `_roundel.LoopCore`. Trade: checking the arguments of
+`create_connection`, resolving names, happy eyeballs, executors, the texts of error reports are inherited from the
+running interpreter's `asyncio.SelectorEventLoop`, so they are right for its version; there is no selector underneath.
+"""
+
+import asyncio
+import concurrent.futures
+import signal
+import socket
+import sys
+import threading
+from asyncio import base_events, coroutines, events
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from roundel import _roundel
+from roundel._tasks import show_native_tasks
+
+__all__ = ["Loop"]
+
+show_native_tasks()
+
+
+class _Sources:
+    """Stands where asyncio expects a selector: answers what is watched, and watches nothing itself."""
+
+    def __init__(self, event_loop: "Loop") -> None:
+        self._loop = event_loop
+
+    def close(self) -> None:
+        """Nothing to close: the descriptors are the native loop's."""
+
+
+class Loop(_roundel.LoopCore, asyncio.SelectorEventLoop):
+    """An asyncio event loop whose scheduling, timers, tasks, futures and TCP are Rust.
+
+    Use it as any asyncio loop: `asyncio.Runner(loop_factory=roundel.new_event_loop)`, or `roundel.run(main())`.
+    """
+
+    if TYPE_CHECKING:
+        _debug: bool
+        _closed: bool
+        _stopping: bool
+        _thread_id: int | None
+        _default_executor: concurrent.futures.Executor | None
+        _asyncgen_firstiter_hook: Callable[[Any], None]
+        _asyncgen_finalizer_hook: Callable[[Any], None]
+        _set_coroutine_origin_tracking: Callable[[bool], None]
+        _check_running: Callable[[], None]
+        _ensure_fd_no_transport: Callable[[Any], None]
+
+    def __init__(self) -> None:
+        _roundel.LoopCore.__init__(self)
+        asyncio.SelectorEventLoop.__init__(self, _Sources(self))  # type: ignore[arg-type]
+
+    # Running.
+
+    def run_forever(self) -> None:
+        """Run until stop() is called."""
+        self._check_closed()
+        self._check_running()
+        self._set_coroutine_origin_tracking(self._debug)
+        hooks = sys.get_asyncgen_hooks()
+        wakeup = _WakeupFd(self._signal_fd())
+        try:
+            self._thread_id = threading.get_ident()
+            sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
+            events._set_running_loop(self)
+            wakeup.set()
+            self._run_until_stopped()
+        finally:
+            if not self._signal_handlers:
+                wakeup.restore()
+            self._stopping = False
+            self._thread_id = None
+            events._set_running_loop(None)
+            self._set_coroutine_origin_tracking(False)
+            sys.set_asyncgen_hooks(*hooks)
+
+    def close(self) -> None:
+        """Close the loop, which must not be running. Pending callbacks are dropped."""
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self.is_closed():
+            return
+        if not sys.is_finalizing():
+            for signum in list(self._signal_handlers):
+                self.remove_signal_handler(signum)
+        # Marks the loop closed and shuts the executor down. The classes between this one and that close what they
+        # opened, and here they have opened nothing.
+        base_events.BaseEventLoop.close(self)
+        self._release()
+
+    def set_default_executor(self, executor: concurrent.futures.Executor) -> None:  # type: ignore[override]
+        """Set what run_in_executor(None, …) uses: any Executor, where asyncio takes thread pools only."""
+        if not isinstance(executor, concurrent.futures.Executor):
+            raise TypeError("executor must be ThreadPoolExecutor instance")
+        self._default_executor = executor
+
+    # What asyncio's classes open for themselves, and the native loop has.
+
+    def _make_self_pipe(self) -> None:
+        """Nothing to make: other threads wake the native loop."""
+
+    # Signals.
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+        """Call callback(*args) in the loop whenever the signal arrives. Main thread only."""
+        if coroutines.iscoroutine(callback) or coroutines.iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        self._check_signal(sig)
+        self._check_closed()
+        try:
+            # Checks that this is the main thread, before anything is changed.
+            signal.set_wakeup_fd(self._signal_fd())
+        except (ValueError, OSError) as exc:
+            raise RuntimeError(str(exc)) from None
+        self._signal_handlers[sig] = self._add_signal(sig, callback, *args)
+        try:
+            # The C handler writes the number to the wake-up descriptor, whatever the Python handler is.
+            signal.signal(sig, _noop)
+            signal.siginterrupt(sig, False)
+        except OSError as exc:
+            self._forget_signal(sig)
+            if exc.errno == 22:
+                raise RuntimeError(f"sig {sig} cannot be caught") from None
+            raise
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Give the signal back to its default. False if it had no handler here."""
+        self._check_signal(sig)
+        if sig not in self._signal_handlers:
+            return False
+        self._forget_signal(sig)
+        signal.signal(sig, signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL)
+        return True
+
+    def _forget_signal(self, sig: int) -> None:
+        del self._signal_handlers[sig]
+        self._remove_signal(sig)
+        if not self._signal_handlers and not self.is_running():
+            try:
+                signal.set_wakeup_fd(-1)
+            except ValueError:  # not the main thread: it was never set from here
+                pass
+
+    # Sockets.
+
+    def _make_socket_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: "asyncio.Future[None] | None" = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+    ) -> "_roundel.SocketTransport":
+        self._ensure_fd_no_transport(sock)
+        return _roundel.SocketTransport(self, sock, protocol, waiter, extra, server)
+
+
+class _WakeupFd:
+    """Makes signals wake the loop for the length of a run, unless the program uses the wake-up descriptor itself."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._is_set = False
+
+    def set(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        previous = signal.set_wakeup_fd(self._fd, warn_on_full_buffer=False)
+        if previous in (-1, self._fd):
+            self._is_set = True
+        else:
+            signal.set_wakeup_fd(previous)
+
+    def restore(self) -> None:
+        if not self._is_set:
+            return
+        current = signal.set_wakeup_fd(-1)
+        if current not in (-1, self._fd):
+            signal.set_wakeup_fd(current)
+
+
+def _noop(signum: int, frame: object) -> None:
+    """What a signal with a handler in the loop does outside it."""
