@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from asyncio import base_events, coroutines, events
+from asyncio import base_events, constants, coroutines, events, sslproto
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,19 @@ show_native_tasks()
 
 
 class _Sources:
-    """Stands where asyncio expects a selector: answers what is watched, and watches nothing itself."""
+    """Stands where asyncio expects a selector: says what the native loop watches, and watches nothing itself."""
 
     def __init__(self, event_loop: "Loop") -> None:
-        self._loop = event_loop
+        self._loop = weakref.ref(event_loop)
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        """What a descriptor is watched for; KeyError if it is not."""
+        event_loop = self._loop()
+        watched = event_loop._watched(fileobj) if event_loop is not None else 0
+        if not watched:
+            raise KeyError(f"{fileobj!r} is not registered")
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        return selectors.SelectorKey(fileobj, fd, watched, None)
 
     def close(self) -> None:
         """Nothing to close: the descriptors are the native loop's."""
@@ -160,6 +169,35 @@ class Loop(_roundel.LoopCore, asyncio.SelectorEventLoop):
     ) -> "_roundel.SocketTransport":
         self._ensure_fd_no_transport(sock)
         return _roundel.SocketTransport(self, sock, protocol, waiter, extra, server)
+
+    def _make_ssl_transport(
+        self,
+        rawsock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: ssl.SSLContext,
+        waiter: "asyncio.Future[None] | None" = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+        ssl_handshake_timeout: float | None = constants.SSL_HANDSHAKE_TIMEOUT,
+        ssl_shutdown_timeout: float | None = constants.SSL_SHUTDOWN_TIMEOUT,
+    ) -> asyncio.Transport:
+        self._ensure_fd_no_transport(rawsock)
+        # TLS is a protocol on top of the native transport: asyncio's.
+        tls = sslproto.SSLProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        _roundel.SocketTransport(self, rawsock, tls, None, extra, server)
+        return tls._app_transport
 
 
 class _WakeupFd:

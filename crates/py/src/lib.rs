@@ -54,6 +54,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     task::add_to(module)?;
     handle::add_to(module)?;
     event_loop::add_to(module)?;
+    transport::add_to(module)?;
     module.add_function(wrap_pyfunction!(_all_tasks, module)?)?;
     module.add_function(wrap_pyfunction!(_panic, module)?)?;
     Ok(())

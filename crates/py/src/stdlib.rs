@@ -37,7 +37,14 @@ pub struct Stdlib {
     pub logger: Obj,
     pub base_event_loop: Obj,
     pub transport_socket: Obj,
-    pub socket: Obj,
+    pub buffered_protocol: Obj,
+    pub set_nodelay: Obj,
+    pub set_result_unless_cancelled: Obj,
+    pub sendfile_try_native: Obj,
+    os_error: Obj,
+    strerror: Obj,
+    /// Whether `Server._attach` and `_detach` are told the transport: 3.13 and newer.
+    server_takes_transport: bool,
     /// `("context",)` and others: the names of one keyword argument.
     pub names_context: Obj,
     pub names_msg: Obj,
@@ -89,7 +96,20 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         logger: from("asyncio.log", "logger")?,
         base_event_loop: from("asyncio.base_events", "BaseEventLoop")?,
         transport_socket: from("asyncio.trsock", "TransportSocket")?,
-        socket: from("socket", "socket")?,
+        buffered_protocol: from("asyncio", "BufferedProtocol")?,
+        set_nodelay: from("asyncio.base_events", "_set_nodelay")?,
+        set_result_unless_cancelled: from("asyncio.futures", "_set_result_unless_cancelled")?,
+        sendfile_try_native: py
+            .import("asyncio.constants")?
+            .getattr("_SendfileMode")?
+            .getattr("TRY_NATIVE")?
+            .into(),
+        os_error: from("builtins", "OSError")?,
+        strerror: from("os", "strerror")?,
+        server_takes_transport: has_parameter(
+            &py.import("asyncio.base_events")?.getattr("Server")?.getattr("_attach")?,
+            "transport",
+        )?,
         names_context: PyTuple::new(py, ["context"])?.into_any().into(),
         names_msg: PyTuple::new(py, ["msg"])?.into_any().into(),
         wraps_stop_iteration: wraps_stop_iteration(py)?,
@@ -115,9 +135,46 @@ fn wraps_stop_iteration(py: Python<'_>) -> PyResult<bool> {
 }
 
 fn format_takes_debug(py: Python<'_>) -> PyResult<bool> {
-    let function = py.import("asyncio.format_helpers")?.getattr("_format_callback_source")?;
-    let parameters = py.import("inspect")?.call_method1("signature", (function,))?.getattr("parameters")?;
-    parameters.contains("debug")
+    has_parameter(&py.import("asyncio.format_helpers")?.getattr("_format_callback_source")?, "debug")
+}
+
+fn has_parameter(function: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
+    let inspect = function.py().import("inspect")?;
+    inspect.call_method1("signature", (function,))?.getattr("parameters")?.contains(name)
+}
+
+/// The `OSError` of the right class for an error of a system call, with number and text.
+pub fn os_error(py: Python<'_>, error: &std::io::Error) -> PyErr {
+    let stdlib = get();
+    let made = error.raw_os_error().map(|number| {
+        let text = stdlib.strerror.bind(py).call1((number,))?;
+        stdlib.os_error.bind(py).call1((number, text))
+    });
+    match made {
+        Some(Ok(exception)) => PyErr::from_value(exception),
+        Some(Err(error)) => error,
+        None => pyo3::exceptions::PyOSError::new_err(error.to_string()),
+    }
+}
+
+/// A server counts its transports.
+pub fn attach_to_server(py: Python<'_>, server: &Obj, transport: &Obj) -> PyResult<()> {
+    tell_server(py, server, "_attach", transport)
+}
+
+/// The transport of a server is closed.
+pub fn detach_from_server(py: Python<'_>, server: &Obj, transport: &Obj) -> PyResult<()> {
+    tell_server(py, server, "_detach", transport)
+}
+
+fn tell_server(py: Python<'_>, server: &Obj, method: &str, transport: &Obj) -> PyResult<()> {
+    let server = server.bind(py);
+    if get().server_takes_transport {
+        server.call_method1(method, (transport.bind(py),))?;
+    } else {
+        server.call_method0(method)?;
+    }
+    Ok(())
 }
 
 /// `callback(args) at file:line`, in asyncio's words. Newer versions leave the values out unless in debug mode.

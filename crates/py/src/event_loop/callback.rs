@@ -11,6 +11,8 @@ pub enum Callback {
     Step(Obj),
     /// A task whose awaited future is done.
     Wakeup(Obj),
+    /// A transport that begins to read.
+    Start(Obj),
     /// A transport whose socket is readable.
     Readable(Obj),
     /// A transport whose socket is writable.
@@ -24,6 +26,7 @@ impl Callback {
             Callback::Handle(object)
             | Callback::Step(object)
             | Callback::Wakeup(object)
+            | Callback::Start(object)
             | Callback::Readable(object)
             | Callback::Writable(object) => object,
         }

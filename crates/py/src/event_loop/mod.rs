@@ -24,6 +24,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use roundel_core::OsWorld;
 
+use crate::stdlib;
 use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
 
 pub use callback::Callback;
@@ -102,7 +103,7 @@ fn closed() -> PyErr {
 
 /// `LoopCore.__init__`: opens the world.
 fn open(this: This<'_, LoopCore>) -> PyResult<()> {
-    let kernel = Kernel::new(OsWorld::new()?, ());
+    let kernel = Kernel::new(OsWorld::new().map_err(|error| stdlib::os_error(this.py(), &error))?, ());
     let old = this.kernel.replace(Some(Rc::new(kernel)));
     this.closed.set(false);
     look_for_overrides(this)?;

@@ -44,7 +44,7 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
         Err(TurnError::Callback(error)) => return Err(error),
         // A signal: its handler runs here, as after any interrupted system call in Python.
         Err(TurnError::Io(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
-        Err(TurnError::Io(error)) => return Err(error.into()),
+        Err(TurnError::Io(error)) => return Err(stdlib::os_error(py, &error)),
     }
     if slept { gil::check_signals(py) } else { Ok(()) }
 }
@@ -80,6 +80,7 @@ fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
         Callback::Handle(_) => This::<Handle>::instance(py, object).map_or(Ok(()), Handle::run),
         Callback::Step(_) => This::<Task>::instance(py, object).map_or(Ok(()), task::run_step),
         Callback::Wakeup(_) => This::<Task>::instance(py, object).map_or(Ok(()), task::run_wakeup),
+        Callback::Start(_) => transport::start(py, object),
         Callback::Readable(_) => transport::readable(py, object),
         Callback::Writable(_) => transport::writable(py, object),
     });
@@ -99,7 +100,7 @@ fn report(this: This<'_, LoopCore>, callback: &Callback, error: PyErr) -> PyResu
     let key = match callback {
         Callback::Handle(_) => "handle",
         Callback::Step(_) | Callback::Wakeup(_) => "task",
-        Callback::Readable(_) | Callback::Writable(_) => "transport",
+        Callback::Start(_) | Callback::Readable(_) | Callback::Writable(_) => "transport",
     };
     context.set_item(key, callback.object().bind(py))?;
     call_exception_handler(this, &context)
@@ -114,6 +115,7 @@ fn describe(py: Python<'_>, callback: &Callback) -> PyResult<String> {
             Some(_) | None => object.str()?,
         },
         Callback::Step(_) | Callback::Wakeup(_) => object.repr()?,
+        Callback::Start(_) => return Ok(format!("<start of {}>", object.repr()?)),
         Callback::Readable(_) => return Ok(format!("<read event of {}>", object.repr()?)),
         Callback::Writable(_) => return Ok(format!("<write event of {}>", object.repr()?)),
     };

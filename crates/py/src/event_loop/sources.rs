@@ -10,6 +10,7 @@ use roundel_core::Mode;
 use super::{Callback, Kernel, LoopCore};
 use crate::ffi::{Args, Builder, Obj, This, call};
 use crate::handle::Handle;
+use crate::stdlib;
 
 /// The descriptor in an int or in something with a `fileno()`; errors as those of the `selectors` module.
 pub fn descriptor(py: Python<'_>, object: &Obj) -> PyResult<RawFd> {
@@ -51,7 +52,8 @@ fn add(this: This<'_, LoopCore>, args: Args<'_>, side: Side) -> PyResult<Obj> {
     let replaced = match side {
         Side::Read => kernel.add_reader(fd, entry, Mode::Level),
         Side::Write => kernel.add_writer(fd, entry, Mode::Level),
-    }?;
+    }
+    .map_err(|error| stdlib::os_error(this.py(), &error))?;
     cancel_replaced(this.py(), replaced)?;
     Ok(handle)
 }
@@ -65,7 +67,8 @@ fn remove(this: This<'_, LoopCore>, args: Args<'_>, side: Side) -> PyResult<Obj>
         Ok(fd) => match side {
             Side::Read => kernel.remove_reader(fd),
             Side::Write => kernel.remove_writer(fd),
-        }?,
+        }
+        .map_err(|error| stdlib::os_error(this.py(), &error))?,
         // A closed socket has no descriptor any more; it may still be registered under the old one.
         Err(error) => return Err(error),
     };
@@ -81,7 +84,14 @@ fn cancel_replaced(py: Python<'_>, replaced: Option<Callback>) -> PyResult<()> {
             Some(handle) => Handle::cancel(handle),
             None => Ok(()),
         },
-        Some(Callback::Step(_) | Callback::Wakeup(_) | Callback::Readable(_) | Callback::Writable(_)) | None => Ok(()),
+        Some(
+            Callback::Step(_)
+            | Callback::Wakeup(_)
+            | Callback::Start(_)
+            | Callback::Readable(_)
+            | Callback::Writable(_),
+        )
+        | None => Ok(()),
     }
 }
 
@@ -137,15 +147,16 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
             c"_remove_signal($self, signum, /)\n--\n\nForget the signal; False if it had no callback.",
         )
         .method(
-            c"_has_source",
-            |this, args| {
-                let Some(fd) = args.get(0) else { return Ok(Obj::bool(this.py(), false)) };
-                let Some(kernel) = this.kernel_if_open() else { return Ok(Obj::bool(this.py(), false)) };
+            c"_watched",
+            |this: This<'_, LoopCore>, args: Args<'_>| {
+                let (Some(fd), Some(kernel)) = (args.get(0), this.kernel_if_open()) else {
+                    return Ok(Obj::int(this.py(), 0));
+                };
                 let fd = descriptor(this.py(), fd)?;
-                let (reads, writes) =
-                    (kernel.reader(fd, |found| found.is_some()), kernel.writer(fd, |found| found.is_some()));
-                Ok(Obj::bool(this.py(), reads || writes))
+                let reads = kernel.reader(fd, |source| source.is_some());
+                let writes = kernel.writer(fd, |source| source.is_some());
+                Ok(Obj::int(this.py(), i64::from(reads) + 2 * i64::from(writes)))
             },
-            c"_has_source($self, fd, /)\n--\n\nWhether fd is watched.",
+            c"_watched($self, fd, /)\n--\n\nWhat fd is watched for: selectors.EVENT_READ | selectors.EVENT_WRITE, or 0.",
         )
 }

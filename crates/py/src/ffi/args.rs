@@ -65,11 +65,6 @@ impl<'a> Args<'a> {
         Self { values, positional, names }
     }
 
-    /// How many were given by position.
-    pub fn len(&self) -> usize {
-        self.positional
-    }
-
     /// Whether any was given by name.
     pub fn has_names(&self) -> bool {
         self.names.is_some()

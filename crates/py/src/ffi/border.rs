@@ -7,6 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 
 use pyo3::basic::CompareOp;
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -102,6 +103,30 @@ where
     // SAFETY: the method descriptor has checked the class; the caller keeps the arguments alive.
     unsafe {
         enter(slf, ptr::null_mut(), |this| {
+            conjure::<F>()(this, Args::from_vectorcall(args, count as usize, &names)).map(Obj::into_ptr)
+        })
+    }
+}
+
+/// As [`method`], on any object in which `T` can be found.
+pub(super) unsafe extern "C" fn shared_method<T: Native, F>(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
+{
+    // SAFETY: the interpreter calls attached, with a valid object and arguments that the caller keeps alive.
+    unsafe {
+        let py = Python::assume_attached();
+        guard(py, ptr::null_mut(), || {
+            let object = Obj::from_borrowed(slf);
+            let Some(this) = T::find(py, &object) else {
+                let (name, kind) = (T::NAME.to_string_lossy(), object.bind(py).get_type().name()?);
+                return Err(PyTypeError::new_err(format!("a {name} is required, not a '{kind}' object")));
+            };
             conjure::<F>()(this, Args::from_vectorcall(args, count as usize, &names)).map(Obj::into_ptr)
         })
     }

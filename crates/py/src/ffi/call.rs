@@ -29,31 +29,6 @@ pub fn call<const N: usize>(py: Python<'_>, callable: &Obj, args: [&Obj; N]) -> 
     }
 }
 
-/// `callable(*args, **{name: value})` with one named argument.
-pub fn call_named<const N: usize>(
-    py: Python<'_>,
-    callable: &Obj,
-    args: [&Obj; N],
-    names: &Obj,
-    named: &Obj,
-) -> PyResult<Obj> {
-    let mut stack = [ptr::null_mut(); 8];
-    assert!(N + 1 < stack.len());
-    for (place, arg) in stack[1..].iter_mut().zip(args.into_iter().chain([named])) {
-        *place = arg.as_ptr();
-    }
-    // SAFETY: as in `call`; `names` is a tuple of one name, for the last value.
-    unsafe {
-        let result = ffi::PyObject_Vectorcall(
-            callable.as_ptr(),
-            stack.as_ptr().add(1),
-            N | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
-            names.as_ptr(),
-        );
-        Obj::from_owned_or_err(py, result)
-    }
-}
-
 /// `callable(*args)` with the arguments in a tuple.
 pub fn call_tuple(py: Python<'_>, callable: &Obj, args: &Obj) -> PyResult<Obj> {
     // SAFETY: `args` is a tuple: the handle made it.

@@ -51,6 +51,10 @@ pub trait Native: Sized + 'static {
     }
     /// `__del__`.
     fn finalize(_this: This<'_, Self>) {}
+    /// Views an object as this type for a [`Builder::shared_method`].
+    fn find<'a>(py: Python<'a>, object: &'a Obj) -> Option<This<'a, Self>> {
+        This::instance(py, object)
+    }
 }
 
 /// A class object, made when the module is imported.
@@ -158,11 +162,6 @@ impl<'a, T> This<'a, T> {
         unsafe { Obj::from_borrowed(self.object) }
     }
 
-    /// The Rust value, for as long as the object was borrowed.
-    pub fn value(&self) -> &'a T {
-        self.value
-    }
-
     /// The address, for identity comparisons.
     pub fn as_ptr(&self) -> *mut ffi::PyObject {
         self.object
@@ -218,13 +217,14 @@ pub struct Builder<T> {
     slots: Vec<ffi::PyType_Slot>,
     methods: Vec<ffi::PyMethodDef>,
     attributes: Vec<ffi::PyGetSetDef>,
+    shared: Vec<(&'static CStr, ffi::PyMethodDef)>,
     _class: PhantomData<T>,
 }
 
 impl<T: Native> Builder<T> {
     /// A class with nothing but allocation and garbage collection.
     pub fn new() -> Self {
-        let mut builder = Self { slots: Vec::new(), methods: Vec::new(), attributes: Vec::new(), _class: PhantomData };
+        let mut builder = Self { slots: Vec::new(), methods: Vec::new(), attributes: Vec::new(), shared: Vec::new(), _class: PhantomData };
         builder.slot(ffi::Py_tp_doc, T::DOC.as_ptr().cast_mut().cast());
         builder.slot(ffi::Py_tp_new, allocate_from_python::<T> as *mut c_void);
         builder.slot(ffi::Py_tp_dealloc, dealloc::<T> as *mut c_void);
@@ -246,6 +246,19 @@ impl<T: Native> Builder<T> {
         F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
     {
         self.methods.push(super::bound::definition::<T, F>(name, doc));
+        self
+    }
+
+    /// Adds a method that can be called on instances of classes beside this one, when called through the class:
+    /// `Future.result(task)`. The C base class, which both derive from, is what the interpreter checks; then
+    /// [`Native::find`] says whether the object has what the method needs.
+    pub fn shared_method<F>(mut self, name: &'static CStr, _function: F, doc: &'static CStr) -> Self
+    where
+        F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
+    {
+        let mut definition = super::bound::definition::<T, F>(name, doc);
+        definition.ml_meth = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: border::shared_method::<T, F> };
+        self.shared.push((name, definition));
         self
     }
 
@@ -420,6 +433,15 @@ impl<T: Native> Builder<T> {
         class.offset.store(offset, Ordering::Relaxed);
         if let Base::C(parent) = &base {
             class.chained.store(parent.as_ptr().cast(), Ordering::Relaxed);
+        }
+        for (name, definition) in self.shared {
+            let Base::C(parent) = &base else { unreachable!("only a class with a C base shares its methods") };
+            // SAFETY: the definition is kept for the life of the process; the result is a new descriptor or an error.
+            let descriptor = unsafe {
+                let definition = Box::leak(Box::new(definition));
+                Obj::from_owned_or_err(py, ffi::PyDescr_NewMethod(parent.as_ptr().cast(), definition))?
+            };
+            object.bind(py).setattr(&*name.to_string_lossy(), descriptor.bind(py))?;
         }
         // The class is kept for the life of the process: Rust code refers to it.
         class.object.store(object.clone().into_ptr().cast(), Ordering::Relaxed);

@@ -10,6 +10,7 @@
 
 pub mod args;
 pub mod border;
+pub mod buffer;
 pub mod call;
 pub mod class;
 pub mod context;

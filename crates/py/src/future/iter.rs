@@ -7,11 +7,10 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::{Future, alive, state, with_exact};
+use super::{Future, alive, state};
 use crate::ffi::args::Signature;
 use crate::ffi::coroutine::Resumed;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, class};
-use crate::task::Task;
 
 /// The iterator that `future.__await__()` returns.
 #[derive(Default)]
@@ -46,21 +45,8 @@ pub fn start(this: This<'_, Future>) -> PyResult<Obj> {
     class::create(this.py(), iterator)
 }
 
-fn with_future<R>(py: Python<'_>, object: &Obj, use_it: impl FnOnce(This<'_, Future>) -> PyResult<R>) -> PyResult<R> {
-    let mut use_it = Some(use_it);
-    let found = with_exact(py, object, |future| use_it.take().map(|use_it| use_it(future)));
-    if let Some(Some(result)) = found {
-        return result;
-    }
-    // A subclass: slower to recognise.
-    let Some(use_it) = use_it else { return Err(PyRuntimeError::new_err("await wasn't used with future")) };
-    if let Some(future) = This::<Future>::instance(py, object) {
-        return use_it(future);
-    }
-    match This::<Task>::instance(py, object) {
-        Some(task) => use_it(super::AsFuture::future(task)),
-        None => Err(PyRuntimeError::new_err("await wasn't used with future")),
-    }
+fn not_awaited() -> PyErr {
+    PyRuntimeError::new_err("await wasn't used with future")
 }
 
 fn resume(this: This<'_, FutureIter>) -> PyResult<Resumed> {
@@ -68,17 +54,16 @@ fn resume(this: This<'_, FutureIter>) -> PyResult<Resumed> {
     let Some(future) = this.future.get() else {
         return Ok(Resumed::Returned(Obj::none(py)));
     };
-    with_future(py, &future, |awaited| {
-        if !awaited.is_done() {
-            if this.started.replace(true) {
-                return Err(PyRuntimeError::new_err("await wasn't used with future"));
-            }
-            awaited.blocking.set(true);
-            return Ok(Resumed::Yielded(future.clone()));
+    let Some(awaited) = Future::find(py, &future) else { return Err(not_awaited()) };
+    if !awaited.is_done() {
+        if this.started.replace(true) {
+            return Err(not_awaited());
         }
-        this.future.set(None);
-        state::result(awaited).map(Resumed::Returned)
-    })
+        awaited.blocking.set(true);
+        return Ok(Resumed::Yielded(future.clone()));
+    }
+    this.future.set(None);
+    state::result(awaited).map(Resumed::Returned)
 }
 
 /// As an iterator: the end carries the result in a `StopIteration`.
@@ -102,6 +87,10 @@ const THROW: Signature<3> =
 fn throw(this: This<'_, FutureIter>, args: Args<'_>) -> PyResult<Obj> {
     let py = this.py();
     let [kind, value, traceback] = args.parse(py, &THROW)?;
+    if value.is_some() && py.version_info() >= (3, 12) {
+        let text = c"the (type, exc, tb) signature of throw() is deprecated, use the single-arg signature instead.";
+        PyErr::warn(py, &py.get_type::<pyo3::exceptions::PyDeprecationWarning>(), text, 1)?;
+    }
     this.future.set(None);
     let none = Obj::none(py);
     let kind = kind.unwrap_or(&none).bind(py);

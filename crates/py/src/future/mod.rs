@@ -23,6 +23,7 @@ use crate::event_loop::Home;
 use crate::ffi::args::Signature;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, class};
 use crate::stdlib;
+use crate::task::Task;
 
 pub use state::{Outcome, State, cancel, cancelled_error, outcome, raise, set_result};
 pub use waiters::{Waiter, Waiters, add_waiter};
@@ -95,6 +96,10 @@ impl Native for Future {
     }
     fn finalize(this: This<'_, Self>) {
         report::never_retrieved(this);
+    }
+    fn find<'a>(py: Python<'a>, object: &'a Obj) -> Option<This<'a, Self>> {
+        let task = || This::<Task>::instance(py, object).map(AsFuture::future);
+        This::instance(py, object).or_else(task)
     }
 }
 
@@ -198,7 +203,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             [&alive(this)?.object()]
         )
         .map(Some))
-        .method(
+        .shared_method(
             c"cancel",
             |this, args| {
                 let message = cancel_argument(this.py(), args)?;
@@ -207,7 +212,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             c"cancel($self, /, msg=None)\n--\n\nCancel the future and schedule its callbacks.\n\n\
               Returns False if it is done already.",
         )
-        .method(
+        .shared_method(
             c"set_result",
             |this, args| {
                 let [result] = args.parse(this.py(), &ONE)?;
@@ -217,7 +222,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             c"set_result($self, result, /)\n--\n\nMark the future done with a result.\n\n\
               InvalidStateError if it is done already.",
         )
-        .method(
+        .shared_method(
             c"set_exception",
             |this, args| {
                 let [exception] = args.parse(this.py(), &EXCEPTION)?;
@@ -237,24 +242,24 @@ pub fn with_future<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
     attributes(builder)
         .iter(|this| iter::start(T::future(this)).map(Some))
         .awaits(|this| iter::start(T::future(this)).map(Some))
-        .method(
+        .shared_method(
             c"result",
             |this, _args| state::result(T::future(this)),
             c"result($self, /)\n--\n\nThe result, or raise the exception or the cancellation.\n\n\
               InvalidStateError if it is not done.",
         )
-        .method(
+        .shared_method(
             c"exception",
             |this, _args| state::exception(T::future(this)),
             c"exception($self, /)\n--\n\nThe exception that was set, or None.\n\n\
               CancelledError if it was cancelled, InvalidStateError if it is not done.",
         )
-        .method(
+        .shared_method(
             c"done",
             |this, _args| Ok(Obj::bool(this.py(), T::future(this).is_done())),
             c"done($self, /)\n--\n\nWhether it has a result or an exception or was cancelled.",
         )
-        .method(
+        .shared_method(
             c"cancelled",
             |this, _args| Ok(Obj::bool(
                 this.py(),
@@ -262,7 +267,7 @@ pub fn with_future<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
             )),
             c"cancelled($self, /)\n--\n\nWhether it was cancelled.",
         )
-        .method(
+        .shared_method(
             c"add_done_callback",
             |this, args| {
                 let [callback, context] = args.parse(this.py(), &ADD)?;
@@ -272,7 +277,7 @@ pub fn with_future<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
             },
             c"add_done_callback($self, fn, /, *, context=None)\n--\n\nCall fn(future) by call_soon when it is done.",
         )
-        .method(
+        .shared_method(
             c"remove_done_callback",
             |this, args| {
                 let [callback] = args.parse(this.py(), &REMOVE)?;
@@ -284,12 +289,12 @@ pub fn with_future<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
             },
             c"remove_done_callback($self, fn, /)\n--\n\nRemove every callback equal to fn; returns how many there were.",
         )
-        .method(
+        .shared_method(
             c"get_loop",
             |this, _args| alive(T::future(this))?.home.object(this.py()),
             c"get_loop($self, /)\n--\n\nThe loop it belongs to.",
         )
-        .method(
+        .shared_method(
             c"_make_cancelled_error",
             |this, _args| cancelled_error(T::future(this)),
             c"_make_cancelled_error($self, /)\n--\n\nThe CancelledError to raise.",

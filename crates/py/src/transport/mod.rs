@@ -1,5 +1,344 @@
-//! later
+//! `SocketTransport`: a connected stream socket between the loop and a protocol.
+//!
+//! Owns: the fields, the class table, how a transport starts. Its parts: `read` (from the socket to the protocol),
+//! `write` (the other way, and flow control), `close` (how it ends). Leaves out: making sockets, and TLS, which is a
+//! protocol of asyncio's on top.
+//! Trade: written to at once, with only the rest kept; read into one buffer that the loop owns, so that a message costs
+//! a `bytes` of its own size and not a large one cut down.
+//!
+//! The rules are those of asyncio's selector transport, with its order of callbacks and its messages.
+
+mod close;
+mod read;
+mod write;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ffi::CStr;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
 use pyo3::prelude::*;
-use crate::ffi::Obj;
-pub fn readable(_py: Python<'_>, _o: &Obj) -> PyResult<()> { Ok(()) }
-pub fn writable(_py: Python<'_>, _o: &Obj) -> PyResult<()> { Ok(()) }
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::event_loop::{Callback, Home, Kernel, LoopCore};
+use crate::ffi::args::Signature;
+use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, context};
+use crate::handle::Handle;
+use crate::stdlib;
+
+pub use read::{readable, start};
+pub use write::writable;
+
+/// A connected stream socket.
+#[derive(Default)]
+pub struct SocketTransport {
+    home: Home,
+    socket: Slot,
+    fd: Cell<RawFd>,
+    protocol: Slot,
+    /// Whether it is a `BufferedProtocol`, which brings its own buffer.
+    buffered_protocol: Cell<bool>,
+    server: Slot,
+    extra: Slot,
+    /// What read and write events run in.
+    read_context: Slot,
+    write_context: Slot,
+    paused: Cell<bool>,
+    closing: Cell<bool>,
+    /// `connection_lost` is on its way, and how often somebody wrote after that.
+    lost: Cell<u32>,
+    /// `write_eof()` was called.
+    eof: Cell<bool>,
+    /// What the socket would not take yet: `bytes` objects, of the first all from `sent` on.
+    unsent: RefCell<VecDeque<Obj>>,
+    sent: Cell<usize>,
+    unsent_len: Cell<usize>,
+    /// Told when `unsent` is empty: sendfile waits for that.
+    empty_waiter: Slot,
+    protocol_paused: Cell<bool>,
+    high_water: Cell<usize>,
+    low_water: Cell<usize>,
+}
+
+static CLASS: Class = Class::new();
+
+impl SocketTransport {
+    fn slots(&self) -> [&Slot; 7] {
+        [
+            &self.socket,
+            &self.protocol,
+            &self.server,
+            &self.extra,
+            &self.read_context,
+            &self.write_context,
+            &self.empty_waiter,
+        ]
+    }
+}
+
+impl Native for SocketTransport {
+    const NAME: &'static CStr = c"roundel.SocketTransport";
+    const DOC: &'static CStr = c"A connected stream socket: the transport that create_connection() and create_server() \
+        give to protocols.";
+    const WITH_DICT: bool = true;
+    const WITH_WEAKREFS: bool = true;
+    const FINALIZES: bool = true;
+    fn class() -> &'static Class {
+        &CLASS
+    }
+    fn fresh() -> Self {
+        Self { high_water: Cell::new(HIGH_WATER), low_water: Cell::new(HIGH_WATER / 4), ..Self::default() }
+    }
+    fn traverse(&self, visitor: &mut Visitor<'_>) {
+        self.home.traverse(visitor);
+        self.slots().into_iter().for_each(|slot| visitor.slot(slot));
+        if let Ok(unsent) = self.unsent.try_borrow() {
+            unsent.iter().for_each(|chunk| visitor.object(chunk));
+        }
+    }
+    fn clear(&self) {
+        self.home.clear();
+        self.slots().into_iter().for_each(|slot| slot.set(None));
+        drop(self.unsent.take());
+    }
+    fn needs_finalizer(&self) -> bool {
+        !self.socket.is_empty()
+    }
+    fn finalize(this: This<'_, Self>) {
+        if let Err(error) = close::unclosed(this) {
+            border::unraisable(this.py(), error, &this.object());
+        }
+    }
+}
+
+/// asyncio's default, in bytes.
+const HIGH_WATER: usize = 64 * 1024;
+
+impl SocketTransport {
+    fn event_loop(&self, py: Python<'_>) -> PyResult<Obj> {
+        self.home.object(py)
+    }
+
+    /// The kernel, while both the loop and this transport are open.
+    fn kernel(&self, py: Python<'_>) -> Option<Rc<Kernel>> {
+        self.home.with_ours(py, |event_loop| event_loop.kernel_if_open()).flatten()
+    }
+
+    fn debug(&self, py: Python<'_>) -> bool {
+        !self.home.is_empty() && self.home.debug(py).unwrap_or(false)
+    }
+
+    fn is_reading(&self) -> bool {
+        !self.closing.get() && !self.paused.get()
+    }
+
+    /// The protocol. There is one until `connection_lost` has been called.
+    fn protocol(&self, py: Python<'_>) -> Obj {
+        self.protocol.get_or_none(py)
+    }
+}
+
+/// `loop.call_soon(callback, *args)` with the current context.
+fn call_soon(this: This<'_, SocketTransport>, callback: &Obj, args: &[&Obj]) -> PyResult<()> {
+    let py = this.py();
+    let done = this.home.with_ours(py, |event_loop| {
+        let handle = Handle::create(event_loop, callback, args.iter().copied(), None)?;
+        event_loop.kernel()?.call_soon(Callback::Handle(handle));
+        Ok(())
+    });
+    done.unwrap_or(Ok(()))
+}
+
+fn bound(object: &Obj, py: Python<'_>, name: &Bound<'_, pyo3::types::PyString>) -> PyResult<Obj> {
+    Ok(object.bind(py).getattr(name)?.into())
+}
+
+fn log_debug(this: This<'_, SocketTransport>, text: &str) -> PyResult<()> {
+    let py = this.py();
+    if this.debug(py) {
+        stdlib::get().logger.bind(py).call_method1(intern!(py, "debug"), (text, this.bind()))?;
+    }
+    Ok(())
+}
+
+const INIT: Signature<6> = Signature {
+    function: "SocketTransport",
+    names: ["loop", "sock", "protocol", "waiter", "extra", "server"],
+    required: 3,
+    positional: 6,
+};
+
+fn initialise(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<()> {
+    let py = this.py();
+    let [Some(event_loop), Some(socket), Some(protocol), waiter, extra, server] = args.parse(py, &INIT)? else {
+        return Ok(());
+    };
+    if !LoopCore::class().is_instance(event_loop) {
+        return Err(PyTypeError::new_err("a SocketTransport belongs to a roundel.Loop"));
+    }
+    let given = |object: Option<&Obj>| object.filter(|object| !object.is_none()).cloned();
+    let (server, waiter) = (given(server), given(waiter));
+    let extra = match given(extra) {
+        Some(extra) => extra.bind(py).cast::<PyDict>()?.copy()?,
+        None => PyDict::new(py),
+    };
+    describe(socket.bind(py), &extra)?;
+    this.home.set(py, event_loop.clone());
+    this.fd.set(socket.bind(py).call_method0(intern!(py, "fileno"))?.extract()?);
+    this.extra.set(Obj::from(extra.into_any()));
+    set_protocol(this, protocol)?;
+    if let Some(server) = &server {
+        stdlib::attach_to_server(py, server, &this.object())?;
+    }
+    // From here on the socket is this transport's, to close and to warn about.
+    this.server.set(server);
+    this.socket.set(socket.clone());
+    event_loop.bind(py).getattr(intern!(py, "_transports"))?.set_item(this.fd.get(), this.bind())?;
+    call::call(py, &stdlib::get().set_nodelay, [socket])?;
+    begin(this, protocol, waiter.as_ref())
+}
+
+/// What `get_extra_info` answers.
+fn describe(socket: &Bound<'_, PyAny>, extra: &Bound<'_, PyDict>) -> PyResult<()> {
+    let py = socket.py();
+    let address = |method: &str| match socket.call_method0(method) {
+        Ok(address) => Ok(address),
+        Err(error) if error.is_instance_of::<pyo3::exceptions::PyOSError>(py) => Ok(py.None().into_bound(py)),
+        Err(error) => Err(error),
+    };
+    extra.set_item("socket", stdlib::get().transport_socket.bind(py).call1((socket,))?)?;
+    extra.set_item("sockname", address("getsockname")?)?;
+    if !extra.contains("peername")? {
+        extra.set_item("peername", address("getpeername")?)?;
+    }
+    Ok(())
+}
+
+/// In this order, each in its own turn's place: `connection_made`, reading starts, the waiter is told.
+fn begin(this: This<'_, SocketTransport>, protocol: &Obj, waiter: Option<&Obj>) -> PyResult<()> {
+    let py = this.py();
+    let connection_made = bound(protocol, py, intern!(py, "connection_made"))?;
+    call_soon(this, &connection_made, &[&this.object()])?;
+    this.read_context.set(context::copy_current(py)?);
+    if let Some(kernel) = this.kernel(py) {
+        kernel.call_soon(Callback::Start(this.object()));
+    }
+    match waiter {
+        Some(waiter) => call_soon(this, &stdlib::get().set_result_unless_cancelled, &[waiter, &Obj::none(py)]),
+        None => Ok(()),
+    }
+}
+
+fn set_protocol(this: This<'_, SocketTransport>, protocol: &Obj) -> PyResult<()> {
+    let buffered = protocol.bind(this.py()).is_instance(stdlib::get().buffered_protocol.bind(this.py()))?;
+    this.buffered_protocol.set(buffered);
+    this.protocol.set(protocol.clone());
+    Ok(())
+}
+
+fn repr(this: This<'_, SocketTransport>) -> PyResult<Option<Obj>> {
+    let py = this.py();
+    let mut words = vec![this.bind().get_type().name()?.to_string()];
+    if this.socket.is_empty() {
+        words.push("closed".to_owned());
+    } else if this.closing.get() {
+        words.push("closing".to_owned());
+    }
+    words.push(format!("fd={}", this.fd.get()));
+    if let Some(kernel) = this.kernel(py) {
+        let state = |polling| if polling { "polling" } else { "idle" };
+        let reads = kernel.reader(this.fd.get(), |source| source.is_some());
+        let writes = kernel.writer(this.fd.get(), |source| source.is_some());
+        words.push(format!("read={}", state(reads)));
+        words.push(format!("write=<{}, bufsize={}>", state(writes), this.unsent_len.get()));
+    }
+    let text = format!("<{}>", words.join(" "));
+    Ok(Some(pyo3::types::PyString::new(py, &text).into_any().into()))
+}
+
+const EXTRA: Signature<2> =
+    Signature { function: "get_extra_info", names: ["name", "default"], required: 1, positional: 2 };
+const PROTOCOL: Signature<1> =
+    Signature { function: "set_protocol", names: ["protocol"], required: 1, positional: 1 };
+
+fn get_extra_info(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
+    let py = this.py();
+    let [Some(name), default] = args.parse(py, &EXTRA)? else { return Ok(Obj::none(py)) };
+    let default = || default.cloned().unwrap_or_else(|| Obj::none(py));
+    let Some(extra) = this.extra.get() else { return Ok(default()) };
+    Ok(call::dict_get(py, &extra, name)?.unwrap_or_else(default))
+}
+
+/// Adds the class to the module.
+pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let builder = Builder::<SocketTransport>::new()
+        .init(initialise)
+        .repr(repr)
+        .method(
+            c"get_extra_info",
+            get_extra_info,
+            c"get_extra_info($self, name, default=None)\n--\n\n'socket', 'sockname', 'peername', or the default.",
+        )
+        .method(
+            c"set_protocol",
+            |this: This<'_, SocketTransport>, args| {
+                if let [Some(protocol)] = args.parse(this.py(), &PROTOCOL)? {
+                    set_protocol(this, protocol)?;
+                }
+                Ok(Obj::none(this.py()))
+            },
+            c"set_protocol($self, protocol, /)\n--\n\nGive what comes from now on to another protocol.",
+        )
+        .method(
+            c"get_protocol",
+            |this: This<'_, SocketTransport>, _args| Ok(this.protocol(this.py())),
+            c"get_protocol($self, /)\n--\n\nThe protocol, or None once the connection is lost.",
+        )
+        .method(
+            c"is_closing",
+            |this: This<'_, SocketTransport>, _args| Ok(Obj::bool(this.py(), this.closing.get())),
+            c"is_closing($self, /)\n--\n\nWhether it is closing or closed.",
+        );
+    let builder = read::methods(builder);
+    let builder = write::methods(builder);
+    let builder = close::methods(builder);
+    let class = attributes(builder).build(module, Base::Python(stdlib::get().transport.clone()))?;
+    // What asyncio's start_tls() and sendfile() ask before they use a transport.
+    let class = class.bind(module.py());
+    class.setattr("_start_tls_compatible", true)?;
+    class.setattr("_sendfile_compatible", stdlib::get().sendfile_try_native.bind(module.py()))?;
+    class.setattr("max_size", read::MAX_SIZE)?;
+    Ok(())
+}
+
+/// asyncio's names of the fields, which its own code and some libraries read.
+fn attributes(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
+    type T<'a> = This<'a, SocketTransport>;
+    builder
+        .property(
+            c"_extra",
+            |this: T<'_>| Ok(this.extra.get_or_none(this.py())),
+            |this: T<'_>, value| {
+                this.extra.set(value);
+                Ok(())
+            },
+        )
+        .getter(c"_loop", |this: T<'_>| Ok(this.home.object_or_none(this.py())))
+        .getter(c"_sock", |this: T<'_>| Ok(this.socket.get_or_none(this.py())))
+        .getter(c"_sock_fd", |this: T<'_>| Ok(Obj::int(this.py(), i64::from(this.fd.get()))))
+        .getter(c"_protocol", |this: T<'_>| Ok(this.protocol(this.py())))
+        .getter(c"_server", |this: T<'_>| Ok(this.server.get_or_none(this.py())))
+        .getter(c"_closing", |this: T<'_>| Ok(Obj::bool(this.py(), this.closing.get())))
+        .getter(c"_paused", |this: T<'_>| Ok(Obj::bool(this.py(), this.paused.get())))
+        .getter(c"_eof", |this: T<'_>| Ok(Obj::bool(this.py(), this.eof.get())))
+        .getter(c"_conn_lost", |this: T<'_>| Ok(Obj::int(this.py(), i64::from(this.lost.get()))))
+        .getter(c"_protocol_paused", |this: T<'_>| Ok(Obj::bool(this.py(), this.protocol_paused.get())))
+        .getter(c"_buffer", |this: T<'_>| {
+            let unsent = this.unsent.borrow();
+            let chunks = unsent.iter().map(|chunk| chunk.bind(this.py()));
+            Ok(PyTuple::new(this.py(), chunks.collect::<Vec<_>>())?.into_any().into())
+        })
+}

@@ -1,0 +1,78 @@
+//! The bytes inside bytes-like objects, borrowed for a moment.
+
+use std::slice;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::Obj;
+
+/// Shows the bytes of a `bytes`, `bytearray`, `memoryview` or other contiguous buffer to `look`, which must not run
+/// Python code. `TypeError` or `BufferError` if it has none.
+pub fn with_bytes<R>(py: Python<'_>, object: &Obj, look: impl FnOnce(&[u8]) -> R) -> PyResult<R> {
+    if let Some(bytes) = of_bytes(object) {
+        return Ok(look(bytes));
+    }
+    let view = View::new(py, object, ffi::PyBUF_SIMPLE)?;
+    // SAFETY: the view is a contiguous run of `len` bytes until it is released; no Python code runs meanwhile, so
+    // nothing writes to it.
+    Ok(look(unsafe { slice::from_raw_parts(view.start(), view.len()) }))
+}
+
+/// Gives the bytes of a writable buffer to `fill`, which must not run Python code.
+pub fn with_bytes_mut<R>(py: Python<'_>, object: &Obj, fill: impl FnOnce(&mut [u8]) -> R) -> PyResult<R> {
+    let view = View::new(py, object, ffi::PyBUF_WRITABLE)?;
+    // SAFETY: as in `with_bytes`, and the exporter has agreed to writing.
+    Ok(fill(unsafe { slice::from_raw_parts_mut(view.start(), view.len()) }))
+}
+
+struct View(Box<ffi::Py_buffer>);
+
+impl View {
+    fn new(py: Python<'_>, object: &Obj, flags: std::ffi::c_int) -> PyResult<Self> {
+        let mut view = Box::new(ffi::Py_buffer::new());
+        // SAFETY: fills the view or sets an error. The view stays in its box, where the exporter knows it.
+        if unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *view, flags) } < 0 {
+            return Err(PyErr::fetch(py));
+        }
+        Ok(Self(view))
+    }
+
+    /// Never null, as slices want it: an empty buffer may be.
+    fn start(&self) -> *mut u8 {
+        if self.0.buf.is_null() { std::ptr::dangling_mut() } else { self.0.buf.cast() }
+    }
+
+    fn len(&self) -> usize {
+        self.0.len as usize
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        // SAFETY: filled in `new`, released once, attached.
+        unsafe { ffi::PyBuffer_Release(&raw mut *self.0) }
+    }
+}
+
+/// Whether asyncio's `write` takes the object: `bytes`, `bytearray` or `memoryview`.
+pub fn is_writable_data(object: &Obj) -> bool {
+    // SAFETY: reads the type of a valid object.
+    unsafe {
+        ffi::PyBytes_Check(object.as_ptr()) != 0
+            || ffi::PyByteArray_Check(object.as_ptr()) != 0
+            || ffi::PyMemoryView_Check(object.as_ptr()) != 0
+    }
+}
+
+/// The content of a `bytes`, for as long as the reference is borrowed: it does not change. `None` for anything else.
+pub fn of_bytes(object: &Obj) -> Option<&[u8]> {
+    // SAFETY: the type is checked; a bytes object's content neither moves nor changes, and Obj keeps it alive.
+    unsafe {
+        if ffi::PyBytes_Check(object.as_ptr()) == 0 {
+            return None;
+        }
+        let start = ffi::PyBytes_AS_STRING(object.as_ptr()).cast::<u8>();
+        Some(slice::from_raw_parts(start, ffi::PyBytes_Size(object.as_ptr()) as usize))
+    }
+}

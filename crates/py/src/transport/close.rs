@@ -1,0 +1,160 @@
+//! How a transport ends: closed when all is sent, aborted, or broken by an error; and then `connection_lost`, once.
+
+use pyo3::exceptions::{PyConnectionError, PyOSError, PyResourceWarning};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::{SocketTransport, bound, call_soon, read, write};
+use crate::ffi::{Args, Builder, Obj, This, call};
+use crate::stdlib;
+
+/// `close()`: what is written is sent first.
+pub fn close(this: This<'_, SocketTransport>) -> PyResult<()> {
+    if this.closing.replace(true) {
+        return Ok(());
+    }
+    read::unwatch(this)?;
+    if this.unsent_len.get() > 0 {
+        return Ok(());
+    }
+    this.lost.set(this.lost.get() + 1);
+    write::unwatch(this)?;
+    lost_soon(this, &Obj::none(this.py()))
+}
+
+/// Ends the connection now; what is not sent is dropped.
+fn force_close(this: This<'_, SocketTransport>, exception: &Obj) -> PyResult<()> {
+    if this.lost.get() > 0 {
+        return Ok(());
+    }
+    if this.unsent_len.get() > 0 {
+        write::discard(this);
+        write::unwatch(this)?;
+    }
+    if !this.closing.replace(true) {
+        read::unwatch(this)?;
+    }
+    this.lost.set(1);
+    lost_soon(this, exception)
+}
+
+/// An error ends the connection. One of the operating system's is the protocol's affair; any other is also reported.
+pub fn fatal(this: This<'_, SocketTransport>, error: PyErr, message: &str) -> PyResult<()> {
+    let py = this.py();
+    let exception: Obj = error.into_value(py).into_bound(py).into_any().into();
+    if exception.bind(py).is_instance_of::<PyOSError>() {
+        if this.debug(py) {
+            let kwargs = PyDict::new(py);
+            kwargs.set_item("exc_info", exception.bind(py))?;
+            stdlib::get().logger.bind(py).call_method("debug", ("%r: %s", this.bind(), message), Some(&kwargs))?;
+        }
+    } else {
+        let context = PyDict::new(py);
+        context.set_item("message", message)?;
+        context.set_item("exception", exception.bind(py))?;
+        context.set_item("transport", this.bind())?;
+        context.set_item("protocol", this.protocol(py).bind(py))?;
+        this.event_loop(py)?.bind(py).call_method1(intern!(py, "call_exception_handler"), (context,))?;
+    }
+    force_close(this, &exception)
+}
+
+fn lost_soon(this: This<'_, SocketTransport>, exception: &Obj) -> PyResult<()> {
+    let callback = bound(&this.object(), this.py(), intern!(this.py(), "_call_connection_lost"))?;
+    call_soon(this, &callback, &[exception])
+}
+
+/// Tells the protocol, and lets go of everything whatever it does.
+pub fn lost(this: This<'_, SocketTransport>, exception: &Obj) -> PyResult<()> {
+    let py = this.py();
+    let Some(protocol) = this.protocol.get() else { return Ok(()) };
+    let outcome = call::call_method(py, &protocol, intern!(py, "connection_lost"), [exception]);
+    let closed = let_go(this);
+    outcome.map(drop).and(closed)
+}
+
+fn let_go(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    this.protocol.set(None);
+    let closed = match this.socket.take() {
+        Some(socket) => call::call_method(py, &socket, intern!(py, "close"), []).map(drop),
+        None => Ok(()),
+    };
+    this.home.clear();
+    let detached = match this.server.take() {
+        Some(server) => stdlib::detach_from_server(py, &server, &this.object()),
+        None => Ok(()),
+    };
+    if let Some(waiter) = this.empty_waiter.get() {
+        let error = PyConnectionError::new_err("Connection is closed by peer").into_value(py);
+        waiter.bind(py).call_method1(intern!(py, "set_exception"), (error,))?;
+    }
+    closed.and(detached)
+}
+
+/// The last reference is gone and nobody closed it.
+pub fn unclosed(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    let Some(socket) = this.socket.get() else { return Ok(()) };
+    let text = format!("unclosed transport {}", this.bind().repr()?);
+    let kwargs = PyDict::new(py);
+    kwargs.set_item("source", this.bind())?;
+    let warnings = py.import("warnings")?;
+    let warned = warnings.call_method("warn", (text, py.get_type::<PyResourceWarning>()), Some(&kwargs));
+    this.socket.set(None);
+    call::call_method(py, &socket, intern!(py, "close"), [])?;
+    if let Some(server) = this.server.take() {
+        stdlib::detach_from_server(py, &server, &this.object())?;
+    }
+    warned.map(drop)
+}
+
+/// Adds the methods.
+pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
+    builder
+        .method(
+            c"close",
+            |this: This<'_, SocketTransport>, _args| close(this).map(|()| Obj::none(this.py())),
+            c"close($self, /)\n--\n\nClose the connection once all is sent; nothing more is read.\n\n\
+              connection_lost(None) is called in a later turn.",
+        )
+        .method(
+            c"abort",
+            |this: This<'_, SocketTransport>, _args| {
+                force_close(this, &Obj::none(this.py())).map(|()| Obj::none(this.py()))
+            },
+            c"abort($self, /)\n--\n\nClose the connection at once; what was not sent is lost.",
+        )
+        .method(
+            c"_force_close",
+            |this: This<'_, SocketTransport>, args: Args<'_>| {
+                let none = Obj::none(this.py());
+                force_close(this, args.get(0).unwrap_or(&none)).map(|()| none.clone())
+            },
+            c"_force_close($self, exc, /)\n--\n\nAs abort(), with an exception for connection_lost().",
+        )
+        .method(
+            c"_fatal_error",
+            |this: This<'_, SocketTransport>, args: Args<'_>| {
+                let py = this.py();
+                let message = match args.get(1) {
+                    Some(message) => message.bind(py).extract::<String>()?,
+                    None => "Fatal error on transport".to_owned(),
+                };
+                if let Some(exception) = args.get(0) {
+                    fatal(this, PyErr::from_value(exception.bind(py).clone()), &message)?;
+                }
+                Ok(Obj::none(py))
+            },
+            c"_fatal_error($self, exc, message='Fatal error on transport', /)\n--\n\nEnd the connection by an error.",
+        )
+        .method(
+            c"_call_connection_lost",
+            |this: This<'_, SocketTransport>, args: Args<'_>| {
+                let none = Obj::none(this.py());
+                lost(this, args.get(0).unwrap_or(&none)).map(|()| none.clone())
+            },
+            c"_call_connection_lost($self, exc, /)\n--\n\nTell the protocol and close the socket.",
+        )
+}

@@ -1,0 +1,189 @@
+//! From the socket to the protocol.
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use roundel_core::{Mode, Net as _};
+
+use super::{SocketTransport, close, log_debug};
+use crate::event_loop::Callback;
+use crate::ffi::{Builder, Obj, This, buffer, call, context};
+use crate::stdlib;
+use crate::task::ends_the_run;
+
+/// How much is read at once, in bytes.
+pub const MAX_SIZE: usize = 256 * 1024;
+
+/// Reading starts, behind `connection_made`.
+pub fn start(py: Python<'_>, object: &Obj) -> PyResult<()> {
+    match This::<SocketTransport>::instance(py, object) {
+        Some(this) => watch(this),
+        None => Ok(()),
+    }
+}
+
+/// Registers with the loop, unless reading is paused or over.
+fn watch(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    if !this.is_reading() {
+        return Ok(());
+    }
+    let Some(kernel) = this.kernel(py) else { return Ok(()) };
+    let replaced = kernel
+        .add_reader(this.fd.get(), Callback::Readable(this.object()), Mode::Level)
+        .map_err(|error| stdlib::os_error(py, &error))?;
+    drop(replaced);
+    Ok(())
+}
+
+/// Takes the socket out of the loop's watch.
+pub fn unwatch(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    let Some(kernel) = this.kernel(py) else { return Ok(()) };
+    let removed = kernel.remove_reader(this.fd.get()).map_err(|error| stdlib::os_error(py, &error))?;
+    drop(removed);
+    Ok(())
+}
+
+/// The socket is readable.
+pub fn readable(py: Python<'_>, object: &Obj) -> PyResult<()> {
+    let Some(this) = This::<SocketTransport>::instance(py, object) else { return Ok(()) };
+    // The event may have been on its way when reading stopped.
+    if this.lost.get() > 0 || !this.is_reading() {
+        return Ok(());
+    }
+    let context = this.read_context.get_or_none(py);
+    context::run(py, &context, || if this.buffered_protocol.get() { fill_buffer(this) } else { receive(this) })
+}
+
+/// What a read gave.
+enum Read {
+    Data(Obj),
+    Eof,
+    Nothing,
+    Failed(PyErr),
+}
+
+fn receive(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    match read_once(this)? {
+        Read::Nothing => Ok(()),
+        Read::Eof => at_eof(this),
+        Read::Failed(error) => close::fatal(this, error, "Fatal read error on socket transport"),
+        Read::Data(data) => {
+            let outcome = call::call_method(py, &this.protocol(py), intern!(py, "data_received"), [&data]);
+            protocol_failed(this, outcome, "Fatal error: protocol.data_received() call failed.")
+        }
+    }
+}
+
+/// Reads into the loop's buffer and copies out a `bytes` of the right size.
+fn read_once(this: This<'_, SocketTransport>) -> PyResult<Read> {
+    let py = this.py();
+    let read = this.home.with_ours(py, |event_loop| {
+        let kernel = event_loop.kernel()?;
+        let mut room = event_loop.buffer.borrow_mut();
+        if room.is_empty() {
+            room.resize(MAX_SIZE, 0);
+        }
+        match kernel.world().recv(this.fd.get(), &mut room) {
+            Ok(0) => Ok(Read::Eof),
+            Ok(count) => Ok(Read::Data(call::bytes(py, &room[..count])?)),
+            Err(error) if would_block(&error) => Ok(Read::Nothing),
+            Err(error) => Ok(Read::Failed(stdlib::os_error(py, &error))),
+        }
+    });
+    read.unwrap_or(Ok(Read::Nothing))
+}
+
+/// Whether to try again at the next event.
+pub fn would_block(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted)
+}
+
+/// A `BufferedProtocol` says where to read to.
+fn fill_buffer(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    let protocol = this.protocol(py);
+    let room = call::call_method(py, &protocol, intern!(py, "get_buffer"), [&Obj::int(py, -1)]).and_then(|room| {
+        match room.bind(py).len()? {
+            0 => Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer")),
+            _ => Ok(room),
+        }
+    });
+    let room = match room {
+        Ok(room) => room,
+        Err(error) => {
+            return protocol_failed(this, Err(error), "Fatal error: protocol.get_buffer() call failed.");
+        }
+    };
+    let Some(kernel) = this.kernel(py) else { return Ok(()) };
+    let read = buffer::with_bytes_mut(py, &room, |room| kernel.world().recv(this.fd.get(), room));
+    let count = match read {
+        Ok(Ok(0)) => return at_eof(this),
+        Ok(Ok(count)) => count,
+        Ok(Err(error)) if would_block(&error) => return Ok(()),
+        Ok(Err(error)) => {
+            return close::fatal(this, stdlib::os_error(py, &error), "Fatal read error on socket transport");
+        }
+        Err(error) => return close::fatal(this, error, "Fatal read error on socket transport"),
+    };
+    let count = Obj::int(py, i64::try_from(count)?);
+    let outcome = call::call_method(py, &protocol, intern!(py, "buffer_updated"), [&count]);
+    protocol_failed(this, outcome, "Fatal error: protocol.buffer_updated() call failed.")
+}
+
+/// An exception of a protocol's method ends the connection; `KeyboardInterrupt` and `SystemExit` end the run.
+fn protocol_failed(this: This<'_, SocketTransport>, outcome: PyResult<Obj>, message: &str) -> PyResult<()> {
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(error) if ends_the_run(this.py(), &error) => Err(error),
+        Err(error) => close::fatal(this, error, message),
+    }
+}
+
+/// The peer has ended its side.
+fn at_eof(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    log_debug(this, "%r received EOF")?;
+    match call::call_method(py, &this.protocol(py), intern!(py, "eof_received"), []) {
+        // The protocol goes on writing; there is nothing more to read.
+        Ok(keep_open) if keep_open.bind(py).is_truthy()? => unwatch(this),
+        Ok(_) => close::close(this),
+        Err(error) => protocol_failed(this, Err(error), "Fatal error: protocol.eof_received() call failed."),
+    }
+}
+
+/// Adds the methods.
+pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
+    builder
+        .method(
+            c"is_reading",
+            |this: This<'_, SocketTransport>, _args| Ok(Obj::bool(this.py(), this.is_reading())),
+            c"is_reading($self, /)\n--\n\nWhether data is given to the protocol as it comes.",
+        )
+        .method(
+            c"pause_reading",
+            |this: This<'_, SocketTransport>, _args| {
+                if this.is_reading() {
+                    this.paused.set(true);
+                    unwatch(this)?;
+                    log_debug(this, "%r pauses reading")?;
+                }
+                Ok(Obj::none(this.py()))
+            },
+            c"pause_reading($self, /)\n--\n\nGive no data to the protocol until resume_reading().",
+        )
+        .method(
+            c"resume_reading",
+            |this: This<'_, SocketTransport>, _args| {
+                if !this.closing.get() && this.paused.replace(false) {
+                    this.read_context.set(context::copy_current(this.py())?);
+                    watch(this)?;
+                    log_debug(this, "%r resumes reading")?;
+                }
+                Ok(Obj::none(this.py()))
+            },
+            c"resume_reading($self, /)\n--\n\nGive data to the protocol again.",
+        )
+}

@@ -1,0 +1,396 @@
+//! From the protocol to the socket: at once if it takes it, else when it will; and telling the protocol to slow down.
+
+use std::io::IoSlice;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use roundel_core::{Mode, Net as _};
+
+use super::read::would_block;
+use super::{HIGH_WATER, SocketTransport, close};
+use crate::event_loop::Callback;
+use crate::ffi::args::Signature;
+use crate::ffi::{Args, Builder, Obj, This, buffer, call, context};
+use crate::stdlib;
+use crate::task::ends_the_run;
+
+/// How many chunks one system call takes: Linux's limit.
+const MAX_CHUNKS: usize = 1024;
+/// How many writes to a lost connection are let pass without a word in the log: asyncio's.
+const QUIET_WRITES: u32 = 5;
+
+fn check_data(py: Python<'_>, data: &Obj) -> PyResult<()> {
+    if buffer::is_writable_data(data) {
+        return Ok(());
+    }
+    let name = data.bind(py).get_type().name()?;
+    Err(PyTypeError::new_err(format!("data argument must be a bytes-like object, not {}", name.repr()?)))
+}
+
+fn check_open(this: This<'_, SocketTransport>, method: &str) -> PyResult<()> {
+    if this.eof.get() {
+        return Err(PyRuntimeError::new_err(format!("Cannot call {method}() after write_eof()")));
+    }
+    if !this.empty_waiter.is_empty() {
+        return Err(PyRuntimeError::new_err(format!("unable to {method}; sendfile is in progress")));
+    }
+    Ok(())
+}
+
+/// Counts a write to a lost connection; true if it is lost.
+fn is_lost(this: This<'_, SocketTransport>) -> PyResult<bool> {
+    let lost = this.lost.get();
+    if lost == 0 {
+        return Ok(false);
+    }
+    if lost >= QUIET_WRITES {
+        let py = this.py();
+        stdlib::get().logger.bind(py).call_method1(intern!(py, "warning"), ("socket.send() raised exception.",))?;
+    }
+    this.lost.set(lost.saturating_add(1));
+    Ok(true)
+}
+
+const WRITE: Signature<1> = Signature { function: "write", names: ["data"], required: 1, positional: 1 };
+const LINES: Signature<1> =
+    Signature { function: "writelines", names: ["list_of_data"], required: 1, positional: 1 };
+
+fn write(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
+    let py = this.py();
+    let done = Obj::none(py);
+    let [Some(data)] = args.parse(py, &WRITE)? else { return Ok(done) };
+    check_data(py, data)?;
+    check_open(this, "write")?;
+    let len = buffer::with_bytes(py, data, <[u8]>::len)?;
+    if len == 0 || is_lost(this)? {
+        return Ok(done);
+    }
+    let mut sent = 0;
+    if this.unsent_len.get() == 0 {
+        match send(this, data)? {
+            Ok(count) => sent = count,
+            Err(error) if would_block(&error) => {}
+            Err(error) => {
+                close::fatal(this, stdlib::os_error(py, &error), "Fatal write error on socket transport")?;
+                return Ok(done);
+            }
+        }
+        if sent == len {
+            return Ok(done);
+        }
+        watch(this)?;
+    }
+    keep(this, data, sent, len)?;
+    maybe_pause(this)?;
+    Ok(done)
+}
+
+fn send(this: This<'_, SocketTransport>, data: &Obj) -> PyResult<std::io::Result<usize>> {
+    let py = this.py();
+    match this.kernel(py) {
+        Some(kernel) => buffer::with_bytes(py, data, |bytes| kernel.world().send(this.fd.get(), bytes)),
+        None => Err(PyRuntimeError::new_err("Event loop is closed")),
+    }
+}
+
+/// Keeps what was not sent: a `bytes` as it is, anything else as a copy, since it may change.
+fn keep(this: This<'_, SocketTransport>, data: &Obj, sent: usize, len: usize) -> PyResult<()> {
+    let py = this.py();
+    let first = this.unsent_len.get() == 0;
+    let chunk = if buffer::of_bytes(data).is_some() && (first || sent == 0) {
+        if first {
+            this.sent.set(sent);
+        }
+        data.clone()
+    } else {
+        if first {
+            this.sent.set(0);
+        }
+        buffer::with_bytes(py, data, |bytes| call::bytes(py, &bytes[sent..]))??
+    };
+    this.unsent.borrow_mut().push_back(chunk);
+    this.unsent_len.set(this.unsent_len.get() + len - sent);
+    Ok(())
+}
+
+fn writelines(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
+    let py = this.py();
+    let done = Obj::none(py);
+    let [Some(list)] = args.parse(py, &LINES)? else { return Ok(done) };
+    check_open(this, "writelines")?;
+    let mut any = false;
+    let mut chunks = Vec::new();
+    for data in list.bind(py).try_iter()? {
+        let data = Obj::from(data?);
+        let len = buffer::with_bytes(py, &data, <[u8]>::len)?;
+        any = true;
+        if len > 0 {
+            chunks.push((data, len));
+        }
+    }
+    if !any || is_lost(this)? {
+        return Ok(done);
+    }
+    let was_empty = this.unsent_len.get() == 0;
+    for (data, len) in chunks {
+        keep(this, &data, 0, len)?;
+    }
+    if this.unsent_len.get() == 0 {
+        return Ok(done);
+    }
+    if was_empty {
+        flush(this)?;
+        if this.unsent_len.get() == 0 || this.lost.get() > 0 {
+            return Ok(done);
+        }
+        watch(this)?;
+    }
+    maybe_pause(this)?;
+    Ok(done)
+}
+
+/// Registers for when the socket takes more.
+fn watch(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    let Some(kernel) = this.kernel(py) else { return Ok(()) };
+    this.write_context.set(context::copy_current(py)?);
+    let replaced = kernel
+        .add_writer(this.fd.get(), Callback::Writable(this.object()), Mode::Level)
+        .map_err(|error| stdlib::os_error(py, &error))?;
+    drop(replaced);
+    Ok(())
+}
+
+/// Stops waiting for the socket to take more.
+pub fn unwatch(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    let Some(kernel) = this.kernel(py) else { return Ok(()) };
+    let removed = kernel.remove_writer(this.fd.get()).map_err(|error| stdlib::os_error(py, &error))?;
+    drop(removed);
+    Ok(())
+}
+
+/// Drops what was not sent.
+pub fn discard(this: This<'_, SocketTransport>) {
+    this.unsent_len.set(0);
+    this.sent.set(0);
+    drop(this.unsent.take());
+}
+
+/// The socket takes more.
+pub fn writable(py: Python<'_>, object: &Obj) -> PyResult<()> {
+    let Some(this) = This::<SocketTransport>::instance(py, object) else { return Ok(()) };
+    if this.lost.get() > 0 || this.unsent_len.get() == 0 {
+        return Ok(());
+    }
+    let context = this.write_context.get_or_none(py);
+    context::run(py, &context, || flush(this))
+}
+
+/// Sends what it will take, and does what waits for all to be sent.
+fn flush(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    let Some(kernel) = this.kernel(py) else { return Ok(()) };
+    match send_chunks(this, &kernel) {
+        Ok(()) => {}
+        Err(error) if would_block(&error) => {}
+        Err(error) => {
+            let error = stdlib::os_error(py, &error);
+            unwatch(this)?;
+            discard(this);
+            let waiter = this.empty_waiter.get();
+            let exception = error.value(py).clone();
+            close::fatal(this, error, "Fatal write error on socket transport")?;
+            if let Some(waiter) = waiter {
+                waiter.bind(py).call_method1(intern!(py, "set_exception"), (exception,))?;
+            }
+            return Ok(());
+        }
+    }
+    // May write more.
+    maybe_resume(this)?;
+    if this.unsent_len.get() > 0 {
+        return Ok(());
+    }
+    unwatch(this)?;
+    if let Some(waiter) = this.empty_waiter.get() {
+        waiter.bind(py).call_method1(intern!(py, "set_result"), (py.None(),))?;
+    }
+    if this.closing.get() {
+        close::lost(this, &Obj::none(py))
+    } else if this.eof.get() {
+        shut_down(this)
+    } else {
+        Ok(())
+    }
+}
+
+fn send_chunks(this: This<'_, SocketTransport>, kernel: &super::Kernel) -> std::io::Result<()> {
+    // A reference each, so that nothing is borrowed while the system call looks at them.
+    let chunks: Vec<Obj> = this.unsent.borrow().iter().take(MAX_CHUNKS).cloned().collect();
+    let skip = this.sent.get();
+    let mut slices: Vec<IoSlice<'_>> = chunks.iter().filter_map(buffer::of_bytes).map(IoSlice::new).collect();
+    if let Some(first) = slices.first_mut() {
+        first.advance(skip);
+    }
+    let count = kernel.world().send_vectored(this.fd.get(), &slices)?;
+    this.unsent_len.set(this.unsent_len.get() - count);
+    let (mut left, mut gone) = (count + skip, 0);
+    for chunk in chunks.iter().filter_map(buffer::of_bytes) {
+        if left < chunk.len() {
+            break;
+        }
+        left -= chunk.len();
+        gone += 1;
+    }
+    this.sent.set(left);
+    let sent: Vec<Obj> = this.unsent.borrow_mut().drain(..gone).collect();
+    drop(sent);
+    Ok(())
+}
+
+/// `protocol.pause_writing()` when more than the high-water mark is kept.
+fn maybe_pause(this: This<'_, SocketTransport>) -> PyResult<()> {
+    if this.unsent_len.get() <= this.high_water.get() || this.protocol_paused.replace(true) {
+        return Ok(());
+    }
+    tell_protocol(this, intern!(this.py(), "pause_writing"))
+}
+
+/// `protocol.resume_writing()` when no more than the low-water mark is kept.
+fn maybe_resume(this: This<'_, SocketTransport>) -> PyResult<()> {
+    if !this.protocol_paused.get() || this.unsent_len.get() > this.low_water.get() {
+        return Ok(());
+    }
+    this.protocol_paused.set(false);
+    tell_protocol(this, intern!(this.py(), "resume_writing"))
+}
+
+fn tell_protocol(this: This<'_, SocketTransport>, method: &Bound<'_, pyo3::types::PyString>) -> PyResult<()> {
+    let py = this.py();
+    let protocol = this.protocol(py);
+    match call::call_method(py, &protocol, method, []) {
+        Ok(_) => Ok(()),
+        Err(error) if ends_the_run(py, &error) => Err(error),
+        Err(error) => {
+            let context = PyDict::new(py);
+            context.set_item("message", format!("protocol.{method}() failed"))?;
+            context.set_item("exception", error.into_value(py))?;
+            context.set_item("transport", this.bind())?;
+            context.set_item("protocol", protocol.bind(py))?;
+            this.event_loop(py)?.bind(py).call_method1(intern!(py, "call_exception_handler"), (context,))?;
+            Ok(())
+        }
+    }
+}
+
+fn shut_down(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    match this.kernel(py) {
+        Some(kernel) => {
+            kernel.world().shutdown_write(this.fd.get()).map_err(|error| stdlib::os_error(py, &error))
+        }
+        None => Ok(()),
+    }
+}
+
+const LIMITS: Signature<2> =
+    Signature { function: "set_write_buffer_limits", names: ["high", "low"], required: 0, positional: 2 };
+
+fn set_limits(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
+    let py = this.py();
+    let [high, low] = args.parse(py, &LIMITS)?;
+    let number = |limit: Option<&Obj>| match limit.filter(|limit| !limit.is_none()) {
+        Some(limit) => limit.bind(py).extract::<i64>().map(Some),
+        None => Ok(None),
+    };
+    let (high, low) = (number(high)?, number(low)?);
+    let high = match (high, low) {
+        (Some(high), _) => high,
+        (None, Some(low)) => low.saturating_mul(4),
+        (None, None) => HIGH_WATER as i64,
+    };
+    let low = low.unwrap_or(high / 4);
+    if !(high >= low && low >= 0) {
+        return Err(PyValueError::new_err(format!("high ({high}) must be >= low ({low}) must be >= 0")));
+    }
+    this.high_water.set(usize::try_from(high)?);
+    this.low_water.set(usize::try_from(low)?);
+    maybe_pause(this)?;
+    Ok(Obj::none(py))
+}
+
+/// Adds the methods.
+pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
+    builder
+        .method(
+            c"write",
+            write,
+            c"write($self, data, /)\n--\n\nSend the bytes, now or as soon as the socket takes them. Never blocks.",
+        )
+        .method(
+            c"writelines",
+            writelines,
+            c"writelines($self, list_of_data, /)\n--\n\nSend the pieces in order, with as few system calls as can be.",
+        )
+        .method(
+            c"write_eof",
+            |this: This<'_, SocketTransport>, _args| {
+                if !this.closing.get() && !this.eof.replace(true) && this.unsent_len.get() == 0 {
+                    shut_down(this)?;
+                }
+                Ok(Obj::none(this.py()))
+            },
+            c"write_eof($self, /)\n--\n\nEnd this side of the connection once all is sent.",
+        )
+        .method(
+            c"can_write_eof",
+            |this: This<'_, SocketTransport>, _args| Ok(Obj::bool(this.py(), true)),
+            c"can_write_eof($self, /)\n--\n\nTrue: a stream socket can be half-closed.",
+        )
+        .method(
+            c"get_write_buffer_size",
+            |this: This<'_, SocketTransport>, _args| Ok(Obj::int(this.py(), i64::try_from(this.unsent_len.get())?)),
+            c"get_write_buffer_size($self, /)\n--\n\nHow many bytes wait to be sent.",
+        )
+        .method(
+            c"get_write_buffer_limits",
+            |this: This<'_, SocketTransport>, _args| {
+                let limit = |limit: usize| i64::try_from(limit).map(|limit| Obj::int(this.py(), limit));
+                call::tuple(this.py(), [&limit(this.low_water.get())?, &limit(this.high_water.get())?].into_iter())
+            },
+            c"get_write_buffer_limits($self, /)\n--\n\nThe low and the high limit of flow control, in bytes.",
+        )
+        .method(
+            c"set_write_buffer_limits",
+            set_limits,
+            c"set_write_buffer_limits($self, high=None, low=None)\n--\n\n\
+              Set when the protocol is told to pause and to resume writing, in bytes.",
+        )
+        .method(
+            c"_make_empty_waiter",
+            |this: This<'_, SocketTransport>, _args| {
+                if !this.empty_waiter.is_empty() {
+                    return Err(PyRuntimeError::new_err("Empty waiter is already set"));
+                }
+                let py = this.py();
+                let waiter: Obj = this.event_loop(py)?.bind(py).call_method0(intern!(py, "create_future"))?.into();
+                this.empty_waiter.set(waiter.clone());
+                if this.unsent_len.get() == 0 {
+                    waiter.bind(py).call_method1(intern!(py, "set_result"), (py.None(),))?;
+                }
+                Ok(waiter)
+            },
+            c"_make_empty_waiter($self, /)\n--\n\nA future that is done when all is sent; no write until then.",
+        )
+        .method(
+            c"_reset_empty_waiter",
+            |this: This<'_, SocketTransport>, _args| {
+                this.empty_waiter.set(None);
+                Ok(Obj::none(this.py()))
+            },
+            c"_reset_empty_waiter($self, /)\n--\n\nAllow writing again.",
+        )
+}
