@@ -8,10 +8,13 @@ running interpreter's `asyncio.SelectorEventLoop`, so they are right for its ver
 
 import asyncio
 import concurrent.futures
+import selectors
 import signal
 import socket
+import ssl
 import sys
 import threading
+import weakref
 from asyncio import base_events, constants, coroutines, events, sslproto
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any

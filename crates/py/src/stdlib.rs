@@ -75,7 +75,8 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
     let stdlib = Stdlib {
         future: from("asyncio", "Future")?,
         task: from("asyncio", "Task")?,
-        transport: from("asyncio", "Transport")?,
+        // What asyncio.Transport is to its own transports: sendfile() asks for this one.
+        transport: from("asyncio.transports", "_FlowControlMixin")?,
         handle: from("asyncio", "Handle")?,
         timer_handle: from("asyncio", "TimerHandle")?,
         cancelled_error: from("asyncio.exceptions", "CancelledError")?,

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyTraceback, PyType};
 
 use super::{Future, alive, state};
 use crate::ffi::args::Signature;
@@ -91,18 +92,30 @@ fn throw(this: This<'_, FutureIter>, args: Args<'_>) -> PyResult<Obj> {
         let text = c"the (type, exc, tb) signature of throw() is deprecated, use the single-arg signature instead.";
         PyErr::warn(py, &py.get_type::<pyo3::exceptions::PyDeprecationWarning>(), text, 1)?;
     }
-    this.future.set(None);
     let none = Obj::none(py);
     let kind = kind.unwrap_or(&none).bind(py);
-    let exception = match (kind.cast::<PyType>(), value.filter(|value| !value.is_none())) {
-        (Ok(_), Some(value)) if value.bind(py).is_instance(kind)? => value.bind(py).clone(),
-        (Ok(_), Some(value)) => kind.call1((value.bind(py),))?,
-        (Ok(_), None) => kind.call0()?,
-        (Err(_), _) => kind.clone(),
-    };
-    if let Some(traceback) = traceback.filter(|traceback| !traceback.is_none()) {
-        exception.setattr("__traceback__", traceback.bind(py))?;
+    let given = |object: Option<&Obj>| object.filter(|object| !object.is_none()).map(|object| object.bind(py).clone());
+    let (value, traceback) = (given(value), given(traceback));
+    if traceback.as_ref().is_some_and(|traceback| !traceback.is_instance_of::<PyTraceback>()) {
+        return Err(PyTypeError::new_err("throw() third argument must be a traceback object"));
     }
+    let is_class = kind.cast::<PyType>().is_ok_and(|class| class.is_subclass_of::<PyBaseException>().unwrap_or(false));
+    let exception = match value {
+        Some(value) if is_class && value.is_instance(kind)? => value,
+        Some(value) if is_class => kind.call1((value,))?,
+        None if is_class => kind.call0()?,
+        Some(_) if kind.is_instance_of::<PyBaseException>() => {
+            return Err(PyTypeError::new_err("instance exception may not have a separate value"));
+        }
+        None if kind.is_instance_of::<PyBaseException>() => kind.clone(),
+        Some(_) | None => {
+            return Err(PyTypeError::new_err("exceptions must be classes or instances deriving from BaseException"));
+        }
+    };
+    if let Some(traceback) = traceback {
+        exception.setattr(intern!(py, "__traceback__"), traceback)?;
+    }
+    this.future.set(None);
     Err(PyErr::from_value(exception))
 }
 

@@ -336,6 +336,8 @@ fn attributes(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
         .getter(c"_eof", |this: T<'_>| Ok(Obj::bool(this.py(), this.eof.get())))
         .getter(c"_conn_lost", |this: T<'_>| Ok(Obj::int(this.py(), i64::from(this.lost.get()))))
         .getter(c"_protocol_paused", |this: T<'_>| Ok(Obj::bool(this.py(), this.protocol_paused.get())))
+        .getter(c"_high_water", |this: T<'_>| Ok(Obj::int(this.py(), i64::try_from(this.high_water.get())?)))
+        .getter(c"_low_water", |this: T<'_>| Ok(Obj::int(this.py(), i64::try_from(this.low_water.get())?)))
         .getter(c"_buffer", |this: T<'_>| {
             let unsent = this.unsent.borrow();
             let chunks = unsent.iter().map(|chunk| chunk.bind(this.py()));

@@ -1,0 +1,138 @@
+//! Owns: the real world. Leaves out: any policy; what waits where is the loop's.
+//!
+//! Parts: `epoll` or, on other Unixes and under the feature `portable`, `portable` (each a `Poller`
+//! with the same methods); `signals`, the pipe in which signals arrive; `net`, sockets; `fd`, the
+//! one place where a number becomes a borrowed descriptor. Unsafe code is allowed in this folder
+//! only.
+//!
+//! A world may be used from several threads, so that a front can let go of its interpreter's lock
+//! around a wait.
+
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+mod epoll;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+use epoll::Poller;
+
+#[cfg(any(not(target_os = "linux"), feature = "portable"))]
+mod portable;
+#[cfg(any(not(target_os = "linux"), feature = "portable"))]
+use portable::Poller;
+
+mod fd;
+mod net;
+mod signals;
+
+use std::{
+    fmt, io,
+    os::fd::{BorrowedFd, RawFd},
+    time::Duration,
+};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{
+    events::{Events, Interest, Mode, Readiness},
+    instant::Instant,
+    waker::Waker,
+    world::{Clock, Order, Poll},
+};
+use signals::SignalPipe;
+
+/// What a poller reports: a source, or one of ours.
+enum Report {
+    Source(RawFd, Readiness),
+    Signals,
+}
+
+/// The operating system's world: its monotonic clock, its sockets, its signals.
+pub struct OsWorld {
+    poller: Poller,
+    waker: Waker,
+    signals: SignalPipe,
+}
+
+impl OsWorld {
+    /// Opens what is needed to watch, to be woken and to hear signals. All of it is closed on exec.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no descriptors left.
+    pub fn new() -> io::Result<Self> {
+        let signals = SignalPipe::new()?;
+        let poller = Poller::new(signals.read_end())?;
+        let waker = Waker::new(poller.bell());
+        Ok(Self {
+            poller,
+            waker,
+            signals,
+        })
+    }
+
+    /// The end of the signal pipe to write to: a byte `N` written here is reported as signal `N`.
+    /// Non-blocking, and writing is safe in a signal handler: it is what Python's
+    /// `signal.set_wakeup_fd` wants.
+    #[must_use]
+    pub fn signal_fd(&self) -> BorrowedFd<'_> {
+        self.signals.write_end()
+    }
+
+    /// Has signal `signum` reported from now on, beside whatever else handles it in this process.
+    /// Watching twice is watching once.
+    ///
+    /// # Errors
+    ///
+    /// If the signal does not exist or cannot be handled.
+    pub fn watch_signal(&self, signum: i32) -> io::Result<()> {
+        self.signals.watch(signum)
+    }
+
+    /// Has signal `signum` no longer reported; false if it was not. The process goes on ignoring
+    /// it: the default action does not come back.
+    pub fn unwatch_signal(&self, signum: i32) -> bool {
+        self.signals.unwatch(signum)
+    }
+}
+
+impl Clock for OsWorld {
+    fn now(&self) -> Instant {
+        let now = clock_gettime(ClockId::Monotonic);
+        // The monotonic clock starts at some boot and does not show negative times.
+        #[allow(clippy::cast_sign_loss)]
+        Instant::from_nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+    }
+}
+
+impl Poll for OsWorld {
+    fn register(&self, fd: RawFd, interest: Interest, mode: Mode) -> io::Result<()> {
+        self.poller.register(fd::borrow(fd)?, interest, mode)
+    }
+
+    fn reregister(&self, fd: RawFd, interest: Interest, mode: Mode) -> io::Result<()> {
+        self.poller.reregister(fd::borrow(fd)?, interest, mode)
+    }
+
+    fn deregister(&self, fd: RawFd) -> io::Result<()> {
+        self.poller.deregister(fd::borrow(fd)?)
+    }
+
+    fn wait(&self, timeout: Option<Duration>, events: &mut Events) -> io::Result<()> {
+        self.poller.wait(timeout, |report| match report {
+            Report::Source(fd, readiness) => events.push_source(fd, readiness),
+            Report::Signals => self.signals.read(|signum| events.push_signal(signum)),
+        })
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+}
+
+impl Order for OsWorld {}
+
+impl fmt::Debug for OsWorld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OsWorld")
+            .field("waker", &self.waker)
+            .finish_non_exhaustive()
+    }
+}

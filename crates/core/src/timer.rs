@@ -1,0 +1,208 @@
+//! Owns: callbacks that wait for their time, ordered by (when, sequence number). Leaves out: the
+//! clock.
+//!
+//! A heap of small entries that name a slot, and the callbacks in the slots. Cancelling empties the
+//! slot at once and leaves the entry, now dead, in the heap, which makes it as cheap as setting;
+//! when more than half of the heap is dead it is rebuilt, so that cancelled timers never add up. A
+//! slot is used again at once: an entry is alive only if its sequence number is the slot's.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use crate::instant::Instant;
+
+/// Rebuilding a heap smaller than this would cost more than the dead entries do.
+const DEAD_TOLERATED: usize = 64;
+
+/// Names a timer of one loop. Stays unique after the timer is gone, until its slot has been used
+/// four thousand million times more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TimerKey {
+    /// The slot.
+    pub index: u32,
+    /// Which of the slot's timers.
+    pub generation: u32,
+}
+
+pub(crate) struct Timers<C> {
+    heap: BinaryHeap<Reverse<Entry>>,
+    slots: Vec<Slot<C>>,
+    free: Vec<u32>,
+    live: usize,
+    next_seq: u64,
+}
+
+/// Ordered by its fields from the top, so that equal times keep the order of their making.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    when: Instant,
+    seq: u64,
+    index: u32,
+}
+
+struct Slot<C> {
+    seq: u64,
+    callback: Option<C>,
+}
+
+impl<C> Slot<C> {
+    fn holds(&self, seq: u64) -> bool {
+        self.seq == seq && self.callback.is_some()
+    }
+}
+
+fn generation(seq: u64) -> u32 {
+    #[allow(clippy::cast_possible_truncation)]
+    let low_half = seq as u32;
+    low_half
+}
+
+impl<C> Timers<C> {
+    pub(crate) fn new() -> Self {
+        Self {
+            heap: BinaryHeap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            live: 0,
+            next_seq: 0,
+        }
+    }
+
+    /// How many timers are pending; cancelled ones do not count.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.live
+    }
+
+    pub(crate) fn add(&mut self, when: Instant, callback: C) -> TimerKey {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let slot = Slot {
+            seq,
+            callback: Some(callback),
+        };
+        let index = if let Some(index) = self.free.pop() {
+            self.slots[index as usize] = slot;
+            index
+        } else {
+            let index =
+                u32::try_from(self.slots.len()).expect("fewer than 2^32 timers are pending");
+            self.slots.push(slot);
+            index
+        };
+        self.heap.push(Reverse(Entry { when, seq, index }));
+        self.live += 1;
+        TimerKey {
+            index,
+            generation: generation(seq),
+        }
+    }
+
+    /// Takes the timer out before its time. None if it has fired, or has been cancelled.
+    pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<C> {
+        if !self.is_pending(key) {
+            return None;
+        }
+        let callback = self.empty(key.index);
+        self.drop_dead();
+        callback
+    }
+
+    pub(crate) fn is_pending(&self, key: TimerKey) -> bool {
+        self.slots
+            .get(key.index as usize)
+            .is_some_and(|slot| slot.callback.is_some() && generation(slot.seq) == key.generation)
+    }
+
+    /// When the first pending timer is due.
+    pub(crate) fn next_when(&mut self) -> Option<Instant> {
+        while let Some(&Reverse(entry)) = self.heap.peek() {
+            if self.slots[entry.index as usize].holds(entry.seq) {
+                return Some(entry.when);
+            }
+            self.heap.pop();
+        }
+        None
+    }
+
+    /// Takes the first timer that is due at `now`.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(TimerKey, C)> {
+        if self.next_when()? > now {
+            return None;
+        }
+        let Reverse(Entry { seq, index, .. }) = self.heap.pop()?;
+        let callback = self.empty(index)?;
+        Some((
+            TimerKey {
+                index,
+                generation: generation(seq),
+            },
+            callback,
+        ))
+    }
+
+    /// Takes all timers, in the order in which they would have fired.
+    pub(crate) fn drain(&mut self) -> Vec<C> {
+        let mut callbacks = Vec::with_capacity(self.live);
+        while let Some((_, callback)) = self.pop_due(Instant::MAX) {
+            callbacks.push(callback);
+        }
+        callbacks
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &C> {
+        self.slots.iter().filter_map(|slot| slot.callback.as_ref())
+    }
+
+    fn empty(&mut self, index: u32) -> Option<C> {
+        let callback = self.slots[index as usize].callback.take();
+        self.free.push(index);
+        self.live -= 1;
+        callback
+    }
+
+    fn drop_dead(&mut self) {
+        let dead = self.heap.len() - self.live;
+        if dead > DEAD_TOLERATED && dead > self.heap.len() / 2 {
+            self.heap
+                .retain(|&Reverse(Entry { seq, index, .. })| self.slots[index as usize].holds(seq));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cancelled_timers_do_not_make_the_heap_grow() {
+        let mut timers = Timers::new();
+        let keep: Vec<TimerKey> = (0..10)
+            .map(|n| timers.add(Instant::from_nanos(n), n))
+            .collect();
+        for n in 0..100_000 {
+            let key = timers.add(Instant::from_nanos(1_000_000 - n), n);
+            assert_eq!(timers.cancel(key), Some(n));
+            assert!(
+                timers.heap.len() <= 2 * DEAD_TOLERATED,
+                "at {n}: {}",
+                timers.heap.len()
+            );
+        }
+        assert_eq!(timers.slots.len(), 11);
+        assert!(keep.iter().all(|&key| timers.is_pending(key)));
+        assert_eq!(timers.drain(), (0..10).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn a_dead_entry_does_not_fire_the_timer_that_has_its_slot_now() {
+        let mut timers = Timers::new();
+        let early = timers.add(Instant::from_nanos(1), "early");
+        assert_eq!(timers.cancel(early), Some("early"));
+        let late = timers.add(Instant::from_nanos(5), "late");
+        assert_eq!(late.index, early.index);
+        assert_eq!(timers.next_when(), Some(Instant::from_nanos(5)));
+        assert_eq!(timers.cancel(early), None);
+        assert_eq!(timers.pop_due(Instant::from_nanos(4)), None);
+        assert_eq!(timers.pop_due(Instant::from_nanos(5)), Some((late, "late")));
+    }
+}

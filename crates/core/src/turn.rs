@@ -1,0 +1,154 @@
+//! Owns: the turn, one pass of the loop. Leaves out: when to stop turning.
+//!
+//! The order is asyncio's: what was ready, then what other threads have sent, signals, sources (of
+//! one descriptor the reader before the writer), then timers that are due. All of that runs in this
+//! turn; what it schedules runs in the next.
+
+use std::{io, time::Duration};
+
+use crate::{
+    error::TurnError,
+    event_loop::Loop,
+    events::Events,
+    policy::{Plan, Situation},
+    probe::{Probe, probe},
+    waker::Bed,
+    world::World,
+};
+
+impl<C, W: World, P: Probe> Loop<C, W, P> {
+    /// One pass: poll if need be, take in what has arrived, run what is ready now.
+    ///
+    /// `wait` does the polling, if there is any: it calls [`Poll::wait`](crate::Poll::wait) with
+    /// what it is given, and is there so that a front can do something around it, such as giving an
+    /// interpreter's lock away. Nothing of the loop is borrowed meanwhile.
+    ///
+    /// `run` runs one callback, and may call all of the loop. If it fails the turn ends at once.
+    ///
+    /// # Errors
+    ///
+    /// [`TurnError::Io`] if waiting failed; nothing has run then, and what had been reported before
+    /// is ready. [`TurnError::Callback`] if a callback failed; those behind it are still ready, in
+    /// order.
+    pub fn turn<E>(
+        &self,
+        wait: impl FnOnce(&W, Option<Duration>, &mut Events) -> io::Result<()>,
+        mut run: impl FnMut(C) -> Result<(), E>,
+    ) -> Result<(), TurnError<E>>
+    where
+        C: Clone,
+    {
+        // This is the event loop: here is where it sleeps ...
+        match self.plan() {
+            Plan::Skip => {}
+            Plan::Look => self.poll(Some(Duration::ZERO), wait)?,
+            Plan::Sleep(timeout) => self.sleep(timeout, wait)?,
+        }
+        self.collect_due_timers();
+
+        // ... and here is where it runs. Only what is ready by now: a callback that schedules
+        // itself starves nobody.
+        let mut left = self.ready_len();
+        while left > 0 {
+            let next = self.ready.borrow_mut().take(self.world.pick(left));
+            // Callbacks may drain the loop, or turn it themselves, and leave fewer than were
+            // counted.
+            let Some(callback) = next else { break };
+            left -= 1;
+            probe!(self.probe, callback_begin());
+            let outcome = run(callback);
+            probe!(self.probe, callback_end());
+            outcome.map_err(TurnError::Callback)?;
+        }
+        Ok(())
+    }
+
+    fn plan(&self) -> Plan {
+        // First the notice, then the inbox: the proof in `waker` rests on this order.
+        let notified = self.waker.take_notice();
+        let had_mail = self.inbox.has_mail();
+        self.collect_inbox();
+        let now = Situation {
+            ready: self.ready_len() > 0,
+            notified: notified && !had_mail,
+            watching: self.sources_len() + self.signals_len() > 0,
+        };
+        self.policy.plan(now, || {
+            let next = self.timers.borrow_mut().next_when()?;
+            Some(next.saturating_since(self.world.now()))
+        })
+    }
+
+    /// Polls, having told the waker that from now on it must ring.
+    fn sleep(
+        &self,
+        timeout: Option<Duration>,
+        wait: impl FnOnce(&W, Option<Duration>, &mut Events) -> io::Result<()>,
+    ) -> io::Result<()>
+    where
+        C: Clone,
+    {
+        let timeout = match self.waker.lie_down() {
+            Bed::Free => timeout,
+            Bed::Taken => Some(Duration::ZERO),
+        };
+        self.poll(timeout, |world, timeout, events| {
+            let outcome = wait(world, timeout, events);
+            self.waker.get_up();
+            outcome
+        })
+    }
+
+    /// Polls, and makes ready what has been reported, and what other threads have sent meanwhile.
+    fn poll(
+        &self,
+        timeout: Option<Duration>,
+        wait: impl FnOnce(&W, Option<Duration>, &mut Events) -> io::Result<()>,
+    ) -> io::Result<()>
+    where
+        C: Clone,
+    {
+        let mut events = self.events.take();
+        probe!(self.probe, poll_begin(timeout));
+        let outcome = wait(&self.world, timeout, &mut events);
+        probe!(self.probe, poll_end(events.len()));
+        self.collect_inbox();
+        if !events.is_empty() {
+            self.collect_events(&events);
+            events.clear();
+        }
+        self.events.set(events);
+        outcome
+    }
+
+    fn collect_events(&self, events: &Events)
+    where
+        C: Clone,
+    {
+        let ready = &mut *self.ready.borrow_mut();
+        let signals = self.signals.borrow();
+        for &signum in events.signals() {
+            if let Some(callback) = signals.get(signum) {
+                ready.push(callback.clone());
+            }
+        }
+        let sources = self.sources.borrow();
+        for &(fd, readiness) in events.sources() {
+            probe!(self.probe, source_ready(fd, readiness));
+            sources.dispatch(&self.world, fd, readiness, ready);
+        }
+    }
+
+    fn collect_due_timers(&self) {
+        let timers = &mut *self.timers.borrow_mut();
+        if timers.len() == 0 {
+            return;
+        }
+        let now = self.world.now();
+        let ready = &mut *self.ready.borrow_mut();
+        while let Some((_key, callback)) = timers.pop_due(now) {
+            probe!(self.probe, timer_fired(_key));
+            ready.push(callback);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Readiness over real sockets. The same file tests the portable poller: `--features portable`.
+#![cfg(not(loom))]
+
+mod common;
+
+use std::{
+    fs::File,
+    io::{ErrorKind, Read, Write},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
+};
+
+use common::{look, turn};
+use roundel_core::{
+    Loop,
+    Mode::{Edge, Level},
+    OsWorld,
+};
+
+fn os_loop() -> Loop<&'static str, OsWorld> {
+    Loop::new(OsWorld::new().unwrap(), ())
+}
+
+fn pair() -> (UnixStream, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    (ours, theirs)
+}
+
+fn read_all(mut stream: &UnixStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    assert_eq!(
+        stream.read_to_end(&mut bytes).unwrap_err().kind(),
+        ErrorKind::WouldBlock
+    );
+    bytes
+}
+
+/// Writes until nothing more fits.
+fn fill(mut stream: &UnixStream) {
+    while stream.write(&[0; 65536]).is_ok() {}
+}
+
+#[test]
+fn a_level_reader_is_reported_as_long_as_there_is_something_to_read() {
+    let el = os_loop();
+    let (ours, mut theirs) = pair();
+    assert_eq!(
+        el.add_reader(ours.as_raw_fd(), "read", Level).unwrap(),
+        None
+    );
+    assert!(look(&el).is_empty());
+    theirs.write_all(b"x").unwrap();
+    assert_eq!(turn(&el), ["read"]);
+    assert_eq!(turn(&el), ["read"]);
+    assert_eq!(read_all(&ours), b"x");
+    assert!(look(&el).is_empty());
+}
+
+#[test]
+fn an_edge_reader_is_reported_once_for_each_arrival() {
+    let el = os_loop();
+    let (ours, mut theirs) = pair();
+    el.add_reader(ours.as_raw_fd(), "read", Edge).unwrap();
+    theirs.write_all(b"x").unwrap();
+    assert_eq!(turn(&el), ["read"]);
+    assert!(look(&el).is_empty());
+    theirs.write_all(b"y").unwrap();
+    assert_eq!(turn(&el), ["read"]);
+    assert_eq!(read_all(&ours), b"xy");
+}
+
+#[test]
+fn an_edge_writer_is_reported_again_only_when_there_is_room_again() {
+    let el = os_loop();
+    let (ours, theirs) = pair();
+    el.add_writer(ours.as_raw_fd(), "write", Edge).unwrap();
+    assert_eq!(turn(&el), ["write"]);
+    assert!(look(&el).is_empty());
+    fill(&ours);
+    assert!(look(&el).is_empty());
+    read_all(&theirs);
+    assert_eq!(turn(&el), ["write"]);
+}
+
+#[test]
+fn a_level_writer_is_silent_while_there_is_no_room() {
+    let el = os_loop();
+    let (ours, theirs) = pair();
+    el.add_writer(ours.as_raw_fd(), "write", Level).unwrap();
+    assert_eq!(turn(&el), ["write"]);
+    assert_eq!(turn(&el), ["write"]);
+    fill(&ours);
+    assert!(look(&el).is_empty());
+    read_all(&theirs);
+    assert_eq!(turn(&el), ["write"]);
+}
+
+#[test]
+fn the_reader_of_a_descriptor_runs_before_its_writer() {
+    for mode in [Level, Edge] {
+        let el = os_loop();
+        let (ours, mut theirs) = pair();
+        el.add_writer(ours.as_raw_fd(), "write", mode).unwrap();
+        el.add_reader(ours.as_raw_fd(), "read", mode).unwrap();
+        assert_eq!(el.sources_len(), 1);
+        theirs.write_all(b"x").unwrap();
+        assert_eq!(turn(&el), ["read", "write"]);
+    }
+}
+
+#[test]
+fn adding_the_second_side_of_an_edge_source_tells_the_first_again() {
+    let el = os_loop();
+    let (ours, mut theirs) = pair();
+    theirs.write_all(b"x").unwrap();
+    el.add_reader(ours.as_raw_fd(), "read", Edge).unwrap();
+    assert_eq!(turn(&el), ["read"]);
+    el.add_writer(ours.as_raw_fd(), "write", Edge).unwrap();
+    assert_eq!(turn(&el), ["read", "write"]);
+}
+
+#[test]
+fn one_level_side_makes_the_source_level() {
+    let el = os_loop();
+    let (ours, mut theirs) = pair();
+    let fd = ours.as_raw_fd();
+    theirs.write_all(b"x").unwrap();
+    fill(&ours);
+    el.add_reader(fd, "read", Level).unwrap();
+    el.add_writer(fd, "write", Edge).unwrap();
+    assert_eq!(turn(&el), ["read"]);
+    assert_eq!(turn(&el), ["read"]);
+    assert_eq!(el.remove_reader(fd).unwrap(), Some("read"));
+    el.add_reader(fd, "edge", Edge).unwrap();
+    assert_eq!(turn(&el), ["edge"]);
+    assert!(look(&el).is_empty());
+}
+
+#[test]
+fn a_hang_up_is_readable_and_writable_for_those_who_asked() {
+    let (ours, theirs) = pair();
+    let (only_read, other) = pair();
+    let el = os_loop();
+    el.add_reader(ours.as_raw_fd(), "read", Level).unwrap();
+    el.add_writer(ours.as_raw_fd(), "write", Level).unwrap();
+    fill(&ours);
+    assert!(look(&el).is_empty());
+    drop(theirs);
+    assert_eq!(turn(&el), ["read", "write"]);
+    drop(el);
+
+    let el = os_loop();
+    el.add_reader(only_read.as_raw_fd(), "end", Level).unwrap();
+    drop(other);
+    assert_eq!(turn(&el), ["end"]);
+}
+
+#[test]
+fn a_callback_is_replaced_and_given_back() {
+    let el = os_loop();
+    let (ours, mut theirs) = pair();
+    let fd = ours.as_raw_fd();
+    assert_eq!(el.add_reader(fd, "first", Level).unwrap(), None);
+    assert_eq!(el.add_reader(fd, "second", Level).unwrap(), Some("first"));
+    assert!(el.reader(fd, |callback| callback == Some(&"second")));
+    assert!(el.writer(fd, |callback| callback.is_none()));
+    theirs.write_all(b"x").unwrap();
+    assert_eq!(turn(&el), ["second"]);
+}
+
+#[test]
+fn removing_gives_back_what_was_there_once() {
+    let el = os_loop();
+    let (ours, mut theirs) = pair();
+    let fd = ours.as_raw_fd();
+    el.add_reader(fd, "read", Level).unwrap();
+    el.add_writer(fd, "write", Level).unwrap();
+    theirs.write_all(b"x").unwrap();
+    assert_eq!(el.remove_writer(fd).unwrap(), Some("write"));
+    assert_eq!(el.remove_writer(fd).unwrap(), None);
+    assert_eq!(turn(&el), ["read"]);
+    assert_eq!(el.remove_reader(fd).unwrap(), Some("read"));
+    assert_eq!(el.remove_reader(fd).unwrap(), None);
+    assert_eq!(el.sources_len(), 0);
+    assert!(look(&el).is_empty());
+}
+
+#[test]
+fn what_was_reported_in_a_turn_runs_in_it_although_it_is_removed() {
+    let el = os_loop();
+    let (ours, mut theirs) = pair();
+    let fd = ours.as_raw_fd();
+    el.add_reader(fd, "read", Level).unwrap();
+    theirs.write_all(b"x").unwrap();
+    el.call_soon("remove");
+    let mut ran = Vec::new();
+    el.turn(roundel_core::Poll::wait, |name| {
+        el.remove_reader(fd).unwrap();
+        ran.push(name);
+        Ok::<(), ()>(())
+    })
+    .unwrap();
+    assert_eq!(ran, ["remove", "read"]);
+    assert!(look(&el).is_empty());
+}
+
+#[test]
+fn a_closed_descriptor_can_be_removed() {
+    let el = os_loop();
+    let (ours, _theirs) = pair();
+    let fd = ours.as_raw_fd();
+    el.add_reader(fd, "read", Level).unwrap();
+    el.add_writer(fd, "write", Level).unwrap();
+    drop(ours);
+    assert_eq!(el.remove_reader(fd).unwrap(), Some("read"));
+    assert_eq!(el.remove_writer(fd).unwrap(), Some("write"));
+    assert_eq!(el.sources_len(), 0);
+}
+
+/// A second socket under the number of a first one that was closed while it was watched.
+fn reused() -> (Loop<&'static str, OsWorld>, UnixStream, UnixStream, RawFd) {
+    let el = os_loop();
+    loop {
+        let (ours, theirs) = pair();
+        let fd = ours.as_raw_fd();
+        el.add_reader(fd, "old", Level).unwrap();
+        drop((ours, theirs));
+        // Tests run in parallel threads, and another one may be quicker to take the number.
+        let (ours, theirs) = pair();
+        if ours.as_raw_fd() == fd {
+            return (el, ours, theirs, fd);
+        }
+        el.forget(fd);
+    }
+}
+
+#[test]
+fn a_descriptor_that_was_closed_and_used_again_is_watched_anew() {
+    let (el, _ours, mut theirs, fd) = reused();
+    theirs.write_all(b"x").unwrap();
+    assert!(look(&el).is_empty());
+    assert_eq!(el.add_reader(fd, "new", Level).unwrap(), Some("old"));
+    assert_eq!(turn(&el), ["new"]);
+}
+
+#[test]
+fn the_other_side_of_a_descriptor_used_again_can_be_removed_and_added() {
+    let (el, _ours, mut theirs, fd) = reused();
+    theirs.write_all(b"x").unwrap();
+    assert_eq!(el.add_writer(fd, "write", Level).unwrap(), None);
+    assert_eq!(turn(&el), ["old", "write"]);
+    assert_eq!(el.remove_reader(fd).unwrap(), Some("old"));
+    assert_eq!(turn(&el), ["write"]);
+}
+
+#[test]
+fn a_forgotten_descriptor_gives_back_its_callbacks_and_is_new_afterwards() {
+    let (el, _ours, mut theirs, fd) = reused();
+    assert_eq!(el.forget(fd), ["old"]);
+    assert!(el.forget(fd).is_empty());
+    assert_eq!(el.sources_len(), 0);
+    theirs.write_all(b"x").unwrap();
+    assert_eq!(el.add_reader(fd, "new", Level).unwrap(), None);
+    assert_eq!(turn(&el), ["new"]);
+}
+
+#[test]
+fn what_cannot_be_watched_is_refused_and_leaves_no_trace() {
+    let el = os_loop();
+    let file = File::open(std::env::current_exe().unwrap()).unwrap();
+    assert_eq!(
+        el.add_reader(file.as_raw_fd(), "file", Level)
+            .unwrap_err()
+            .kind(),
+        ErrorKind::PermissionDenied
+    );
+    for fd in [-1, -7, i32::MAX] {
+        let error = el.add_writer(fd, "bad", Level).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(9), "EBADF for {fd}");
+        assert_eq!(el.remove_writer(fd).unwrap(), None);
+        assert!(el.forget(fd).is_empty());
+    }
+    assert_eq!(el.sources_len(), 0);
+    assert!(el.drain().is_empty());
+}
+
+#[test]
+fn many_ready_descriptors_are_reported_in_one_turn() {
+    let el: Loop<usize, OsWorld> = Loop::new(OsWorld::new().unwrap(), ());
+    // Descriptors are short under some limits: duplicates of one socket are sources of their own.
+    let (ours, mut theirs) = pair();
+    let duplicates: Vec<UnixStream> = (0..300).map(|_| ours.try_clone().unwrap()).collect();
+    for (n, duplicate) in duplicates.iter().enumerate() {
+        el.add_reader(duplicate.as_raw_fd(), n, Level).unwrap();
+    }
+    theirs.write_all(b"x").unwrap();
+    let mut ran = turn(&el);
+    ran.sort_unstable();
+    assert_eq!(ran, (0..300).collect::<Vec<_>>());
+}
+
+#[test]
+fn draining_stops_watching() {
+    let el = os_loop();
+    let (ours, mut theirs) = pair();
+    el.add_reader(ours.as_raw_fd(), "read", Level).unwrap();
+    el.add_writer(ours.as_raw_fd(), "write", Level).unwrap();
+    theirs.write_all(b"x").unwrap();
+    assert_eq!(el.drain(), ["read", "write"]);
+    assert_eq!(el.sources_len(), 0);
+    assert!(look(&el).is_empty());
+    assert_eq!(
+        el.add_reader(ours.as_raw_fd(), "again", Level).unwrap(),
+        None
+    );
+    assert_eq!(turn(&el), ["again"]);
+}
