@@ -1,5 +1,5 @@
-//! A fixed amount of work for the loop, whose instructions scripts/probe-cost.sh counts: callbacks that
-//! reschedule themselves, timers set, fired and cancelled, a source, in a virtual world.
+//! A fixed amount of work for the loop, whose instructions scripts/probe-cost.sh counts: callbacks
+//! that reschedule themselves, timers set, fired and cancelled, a source, in a virtual world.
 //!
 //! Built once as it is, with the probe `()` whose hooks are called, and once with the feature
 //! `no-probe-calls`, which leaves the calls out.

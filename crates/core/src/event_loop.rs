@@ -205,7 +205,8 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
     }
 
     /// Drops a descriptor that has been closed behind the loop's back. Returns its callbacks, the
-    /// reader's first.
+    /// reader's first. If a duplicate of it is open somewhere, the operating system may go on
+    /// reporting it, in vain and without end: removing before closing is the better order.
     pub fn forget(&self, fd: RawFd) -> Vec<C> {
         self.sources.borrow_mut().forget(&self.world, fd)
     }

@@ -1,10 +1,12 @@
 //! Owns: callbacks that wait for their time, ordered by (when, sequence number). Leaves out: the
 //! clock.
 //!
-//! A heap of small entries that name a slot, and the callbacks in the slots. Cancelling empties the
-//! slot at once and leaves the entry, now dead, in the heap, which makes it as cheap as setting;
-//! when more than half of the heap is dead it is rebuilt, so that cancelled timers never add up. A
-//! slot is used again at once: an entry is alive only if its sequence number is the slot's.
+//! A heap of small entries that name a slot (std's: one with four children to a node was measured a
+//! third slower, since std's `pop` compares less), and the callbacks in the slots. Cancelling
+//! empties the slot at once and leaves the entry, now dead, in the heap, which makes it as cheap as
+//! setting; when more than half of the heap is dead it is rebuilt, so that cancelled timers never
+//! add up. A slot is used again at once: an entry is alive only if its sequence number is the
+//! slot's.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 

@@ -24,6 +24,8 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
     /// interpreter's lock away. Nothing of the loop is borrowed meanwhile.
     ///
     /// `run` runs one callback, and may call all of the loop. If it fails the turn ends at once.
+    /// Callbacks of sources and signals are cloned when they become ready; cloning may call nothing
+    /// of the loop but [`for_each`](Loop::for_each).
     ///
     /// # Errors
     ///

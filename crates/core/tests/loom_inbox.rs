@@ -1,6 +1,6 @@
-//! The threads' protocol under loom, which runs every interleaving: no wake-up is lost, a batch rings
-//! once, a loop that is gone refuses. A lost wake-up is a sleep that nothing ends, which loom reports
-//! as a deadlock.
+//! The threads' protocol under loom, which runs the interleavings (all of them for two threads): no
+//! wake-up is lost, a batch rings once, a loop that is gone refuses. A lost wake-up is a sleep that
+//! nothing ends, which loom reports as a deadlock.
 //!
 //! RUSTFLAGS="--cfg loom" cargo test -p roundel-core --test loom_inbox --release
 #![cfg(loom)]
@@ -84,8 +84,8 @@ impl Fixture {
     }
 }
 
-/// Three threads have too many interleavings to run all. Up to three preemptions are enough for every
-/// mistake that has been tried on this code.
+/// Three threads have too many interleavings to run all: those with up to three preemptions. A waker
+/// that does not swap when it finds a notice is found out by these.
 fn three_threads(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);

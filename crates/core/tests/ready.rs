@@ -157,3 +157,10 @@ fn the_world_picks_the_order_within_a_turn_and_not_beyond() {
     }
     assert_eq!(turns, [[2, 1, 0], [10, 11, 12]]);
 }
+
+#[test]
+fn those_that_are_not_picked_keep_their_order() {
+    let el = Loop::new(Modified::with_order(|ready| ready / 2), ());
+    (0..5).for_each(|n| el.call_soon(n));
+    assert_eq!(turn(&el), [2, 3, 1, 4, 0]);
+}

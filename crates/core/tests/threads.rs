@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{Modified, turn, turn_until};
-use roundel_core::{Events, Loop, OsWorld, Waker};
+use roundel_core::{Events, Loop, OsWorld, Probe, Waker};
 
 const fn assert_send_sync<T: Send + Sync>() {}
 
@@ -77,6 +77,32 @@ fn a_waker_ends_the_sleep_and_one_that_comes_before_it_prevents_it() {
         scope.spawn(|| waker.wake());
         assert!(turn(&el).is_empty());
     });
+}
+
+/// Counts the polls.
+#[derive(Default)]
+struct Polls(Cell<u32>);
+
+impl Probe for Polls {
+    fn poll_begin(&self, _: Option<Duration>) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn a_bell_that_has_rung_is_silent_again() {
+    let el: Loop<&str, OsWorld, Polls> = Loop::new(OsWorld::new().unwrap(), Polls::default());
+    let sender = el.sender();
+    thread::scope(|scope| {
+        scope.spawn(move || sender.send("rung").unwrap());
+        assert_eq!(turn_until(&el, |ran| !ran.is_empty()), ["rung"]);
+    });
+    el.probe().0.set(0);
+    el.call_at(el.now().saturating_add(Duration::from_millis(20)), "timer");
+    assert_eq!(turn_until(&el, |ran| !ran.is_empty()), ["timer"]);
+    // One sleep, and one or two that end early; a bell that goes on ringing would make it
+    // thousands.
+    assert!(el.probe().0.get() <= 5, "{} polls", el.probe().0.get());
 }
 
 #[test]

@@ -213,6 +213,15 @@ fn streams_are_sent_received_and_ended() {
     assert_eq!(world.recv(fd, &mut buffer).unwrap(), 0);
 }
 
+#[test]
+fn many_small_pieces_are_sent_in_part() {
+    let world = OsWorld::new().unwrap();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let pieces = [IoSlice::new(b"x"); 3000];
+    let sent = world.send_vectored(ours.as_raw_fd(), &pieces).unwrap();
+    assert!((1..=3000).contains(&sent), "{sent}");
+}
+
 /// Rust programs ignore SIGPIPE, so what is tested is that it is an error; the flag is for programs
 /// that do not.
 #[test]

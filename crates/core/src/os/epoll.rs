@@ -231,4 +231,44 @@ mod tests {
         assert_eq!(millis(Some(Duration::from_micros(7_001))), 8);
         assert_eq!(millis(Some(Duration::MAX)), libc::c_int::MAX);
     }
+
+    #[test]
+    fn a_kernel_without_exact_timeouts_reports_the_same() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (signals, signal) = std::os::unix::net::UnixStream::pair().unwrap();
+        let poller = Poller::new(signals.as_fd()).unwrap();
+        let interest = Interest {
+            readable: true,
+            writable: false,
+        };
+        poller
+            .register(ours.as_fd(), interest, Mode::Level)
+            .unwrap();
+        for coarse in [false, true] {
+            poller.coarse.store(coarse, Ordering::Relaxed);
+            let wait = |timeout| {
+                let mut reports = Vec::new();
+                poller.wait(timeout, |report| reports.push(report)).unwrap();
+                reports
+            };
+            assert!(wait(Some(Duration::from_micros(1))).is_empty());
+            poller.bell()();
+            assert!(wait(None).is_empty());
+
+            rustix::io::write(&signal, b"x").unwrap();
+            assert!(matches!(wait(None)[..], [Report::Signals]));
+            rustix::io::read(&signals, &mut [0_u8]).unwrap();
+
+            rustix::io::write(&theirs, b"x").unwrap();
+            let readiness = Readiness {
+                readable: true,
+                writable: false,
+            };
+            assert!(matches!(
+                wait(None)[..],
+                [Report::Source(fd, is)] if fd == ours.as_raw_fd() && is == readiness
+            ));
+            rustix::io::read(&ours, &mut [0_u8]).unwrap();
+        }
+    }
 }

@@ -77,7 +77,7 @@ fn call_later(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
         return Err(PyTypeError::new_err("delay must not be None"));
     }
     let when: Obj = match delay.bind(py).cast_exact::<pyo3::types::PyFloat>() {
-        Ok(delay) if !this.overridden.get() => Obj::float(py, time(this)? + delay.extract::<f64>()?),
+        Ok(delay) if !this.own_clock.get() => Obj::float(py, time(this)? + delay.extract::<f64>()?),
         // Any other number adds as it does in Python; and a class that has its own clock is asked.
         Ok(_) | Err(_) => {
             let now = this.bind().call_method0(intern!(py, "time"))?;

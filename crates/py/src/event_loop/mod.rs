@@ -13,6 +13,7 @@ mod make;
 mod run;
 pub mod schedule;
 mod sources;
+mod world;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
@@ -22,16 +23,17 @@ use std::rc::Rc;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use roundel_core::OsWorld;
+use pyo3::types::PyString;
 
-use crate::stdlib;
 use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
+use crate::stdlib;
 
 pub use callback::Callback;
 pub use home::Home;
+use world::PyWorld;
 
-/// The loop below: callbacks of Python objects in the operating system's world, unobserved.
-pub type Kernel = roundel_core::Loop<Callback, OsWorld, ()>;
+/// The loop below: callbacks that are Python objects, unobserved.
+pub type Kernel = roundel_core::Loop<Callback, PyWorld, ()>;
 
 /// The native half of a loop.
 #[derive(Default)]
@@ -44,6 +46,8 @@ pub struct LoopCore {
     pub(crate) thread: Cell<Option<u64>>,
     /// Whether a subclass or an instance attribute stands in front of `call_soon`.
     pub(crate) overridden: Cell<bool>,
+    /// Whether one stands in front of `time`.
+    pub(crate) own_clock: Cell<bool>,
     task_factory: Slot,
     /// In debug mode: the handle that is running.
     current_handle: Slot,
@@ -103,7 +107,7 @@ fn closed() -> PyErr {
 
 /// `LoopCore.__init__`: opens the world.
 fn open(this: This<'_, LoopCore>) -> PyResult<()> {
-    let kernel = Kernel::new(OsWorld::new().map_err(|error| stdlib::os_error(this.py(), &error))?, ());
+    let kernel = Kernel::new(PyWorld::new().map_err(|error| stdlib::os_error(this.py(), &error))?, ());
     let old = this.kernel.replace(Some(Rc::new(kernel)));
     this.closed.set(false);
     look_for_overrides(this)?;
@@ -111,19 +115,25 @@ fn open(this: This<'_, LoopCore>) -> PyResult<()> {
     Ok(())
 }
 
-/// Finds out whether the class derives from ours with a `call_soon` of its own.
+/// Finds out whether the class derives from ours with a `call_soon` or a clock of its own.
 fn look_for_overrides(this: This<'_, LoopCore>) -> PyResult<()> {
-    let own = LoopCore::class().object(this.py());
-    let name = intern!(this.py(), "call_soon");
-    let found = this.bind().get_type().getattr(name)?;
-    this.overridden.set(!found.is(own.bind(this.py()).getattr(name)?));
+    let py = this.py();
+    let own = LoopCore::class().object(py);
+    let replaced = |name: &Bound<'_, PyString>| -> PyResult<bool> {
+        Ok(!this.bind().get_type().getattr(name)?.is(own.bind(py).getattr(name)?))
+    };
+    this.overridden.set(replaced(intern!(py, "call_soon"))?);
+    this.own_clock.set(replaced(intern!(py, "time"))?);
     Ok(())
 }
 
-/// Someone sets or deletes an attribute: from now on internal calls go through the attribute if it is `call_soon`.
+/// Someone sets or deletes an attribute: from now on internal calls go through it, if it is one that they go past.
 fn attribute_changes(this: This<'_, LoopCore>, name: &Obj) {
-    if name.bind(this.py()).eq("call_soon").unwrap_or(true) {
+    let name = name.bind(this.py());
+    if name.eq("call_soon").unwrap_or(true) {
         this.overridden.set(true);
+    } else if name.eq("time").unwrap_or(true) {
+        this.own_clock.set(true);
     }
 }
 
@@ -212,7 +222,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             c"_signal_fd",
             |this, _args| {
                 let kernel = this.kernel()?;
-                Ok(Obj::int(this.py(), i64::from(kernel.world().signal_fd().as_raw_fd())))
+                Ok(Obj::int(this.py(), i64::from(kernel.world().os().signal_fd().as_raw_fd())))
             },
             c"_signal_fd($self, /)\n--\n\nThe descriptor that signal.set_wakeup_fd() is given.",
         );

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use roundel_core::{Poll as _, TurnError};
+use roundel_core::{Instant, Poll as _, TurnError};
 
-use super::{Callback, LoopCore, call_exception_handler, time};
+use super::{Callback, Kernel, LoopCore, call_exception_handler, time};
 use crate::ffi::{Builder, Obj, This, border, gil};
 use crate::handle::Handle;
 use crate::stdlib;
@@ -29,24 +29,39 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
     let py = this.py();
     let kernel = this.kernel()?;
     let mut slept = false;
-    let outcome = kernel.turn(
-        |world, timeout, events| {
-            if timeout == Some(Duration::ZERO) {
-                return world.wait(timeout, events);
-            }
-            slept = true;
-            gil::released(py, || world.wait(timeout, events))
-        },
-        |callback| run(this, &callback),
-    );
-    match outcome {
-        Ok(()) => {}
-        Err(TurnError::Callback(error)) => return Err(error),
-        // A signal: its handler runs here, as after any interrupted system call in Python.
-        Err(TurnError::Io(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
-        Err(TurnError::Io(error)) => return Err(stdlib::os_error(py, &error)),
+    let mut asked = ask_own_clock(this, &kernel);
+    if asked.is_ok() {
+        let outcome = kernel.turn(
+            |world, timeout, events| {
+                if timeout == Some(Duration::ZERO) || this.stopping.get() {
+                    return world.wait(Some(Duration::ZERO), events);
+                }
+                slept = true;
+                let outcome = gil::released(py, || world.wait(timeout, events));
+                asked = ask_own_clock(this, &kernel);
+                outcome
+            },
+            |callback| run(this, &callback),
+        );
+        match outcome {
+            Ok(()) => {}
+            Err(TurnError::Callback(error)) => return Err(error),
+            // A signal: its handler runs here, as after any interrupted system call in Python.
+            Err(TurnError::Io(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(TurnError::Io(error)) => return Err(stdlib::os_error(py, &error)),
+        }
     }
+    asked?;
     if slept { gil::check_signals(py) } else { Ok(()) }
+}
+
+/// A class with a clock of its own is asked for the time, and the turn goes by that.
+fn ask_own_clock(this: This<'_, LoopCore>, kernel: &Kernel) -> PyResult<()> {
+    if this.own_clock.get() {
+        let now = this.bind().call_method0(intern!(this.py(), "time"))?.extract()?;
+        kernel.world().show(Instant::from_secs_f64(now));
+    }
+    Ok(())
 }
 
 /// One callback. In debug mode a slow one is named in the log.

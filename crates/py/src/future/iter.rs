@@ -109,7 +109,7 @@ fn throw(this: This<'_, FutureIter>, args: Args<'_>) -> PyResult<Obj> {
         }
         None if kind.is_instance_of::<PyBaseException>() => kind.clone(),
         Some(_) | None => {
-            return Err(PyTypeError::new_err("exceptions must be classes or instances deriving from BaseException"));
+            return Err(PyTypeError::new_err("exceptions must be classes deriving BaseException or instances of such a class"));
         }
     };
     if let Some(traceback) = traceback {

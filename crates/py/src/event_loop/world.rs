@@ -1,0 +1,81 @@
+//! The world of a Python loop: the operating system's, with the clock of a class that brings its own.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::os::fd::{OwnedFd, RawFd};
+use std::time::Duration;
+
+use roundel_core::{Clock, Events, Instant, Interest, Mode, Net, Order, OsWorld, Poll, Waker};
+
+/// The operating system, and perhaps another's clock.
+pub struct PyWorld {
+    os: OsWorld,
+    /// What the clock of a subclass showed last. The loop asks it around every poll, since asking runs Python code.
+    shown: Cell<Option<Instant>>,
+}
+
+impl PyWorld {
+    /// The operating system's world.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { os: OsWorld::new()?, shown: Cell::new(None) })
+    }
+
+    /// The operating system's part.
+    pub fn os(&self) -> &OsWorld {
+        &self.os
+    }
+
+    /// From now on the clock shows this time, until it is shown another.
+    pub fn show(&self, time: Instant) {
+        self.shown.set(Some(time));
+    }
+}
+
+impl Clock for PyWorld {
+    fn now(&self) -> Instant {
+        self.shown.get().unwrap_or_else(|| self.os.now())
+    }
+}
+
+impl Poll for PyWorld {
+    fn register(&self, fd: RawFd, interest: Interest, mode: Mode) -> io::Result<()> {
+        self.os.register(fd, interest, mode)
+    }
+    fn reregister(&self, fd: RawFd, interest: Interest, mode: Mode) -> io::Result<()> {
+        self.os.reregister(fd, interest, mode)
+    }
+    fn deregister(&self, fd: RawFd) -> io::Result<()> {
+        self.os.deregister(fd)
+    }
+    fn wait(&self, timeout: Option<Duration>, events: &mut Events) -> io::Result<()> {
+        self.os.wait(timeout, events)
+    }
+    fn waker(&self) -> Waker {
+        self.os.waker()
+    }
+}
+
+impl Net for PyWorld {
+    fn recv(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+        self.os.recv(fd, buffer)
+    }
+    fn send(&self, fd: RawFd, data: &[u8]) -> io::Result<usize> {
+        self.os.send(fd, data)
+    }
+    fn send_vectored(&self, fd: RawFd, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.os.send_vectored(fd, data)
+    }
+    fn accept(&self, fd: RawFd) -> io::Result<OwnedFd> {
+        self.os.accept(fd)
+    }
+    fn shutdown_write(&self, fd: RawFd) -> io::Result<()> {
+        self.os.shutdown_write(fd)
+    }
+}
+
+impl Order for PyWorld {
+    #[inline]
+    fn pick(&self, ready: usize) -> usize {
+        self.os.pick(ready)
+    }
+}

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Runs the core's tests under the address sanitizer (with leaks) and the thread sanitizer, and its
+# threads' protocol under loom. Needs a nightly toolchain. With the component rust-src the standard
+# library is instrumented as well, which the thread sanitizer cannot do without: it would take every
+# lock of the standard library for a race.
+#
+# usage: scripts/sanitize.sh [address] [thread] [loom]     (all, if none is named)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+toolchain=${SANITIZE_TOOLCHAIN:-nightly}
+if ! sysroot=$(rustc "+$toolchain" --print sysroot 2>/dev/null); then
+    echo "sanitize: there is no $toolchain toolchain (rustup toolchain install nightly --component rust-src)" >&2
+    exit 1
+fi
+host=$(rustc "+$toolchain" -vV | sed -n 's/^host: //p')
+target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+[ -d "$sysroot/lib/rustlib/src/rust/library" ] && has_source=yes || has_source=no
+skipped=()
+
+sanitizer() { # name
+    local flags="-Zsanitizer=$1" build_std=()
+    if [ "$has_source" = yes ]; then
+        build_std=(-Zbuild-std)
+    else
+        flags+=" -Cunsafe-allow-abi-mismatch=sanitizer"
+    fi
+    echo "sanitize: $1, ${build_std[*]:-standard library not instrumented}"
+    # The target is named so that build scripts are not instrumented. Doc tests are left out: rustdoc
+    # builds each as a program of its own.
+    RUSTFLAGS="$flags" CARGO_TARGET_DIR="$target/sanitize-$1" \
+        cargo "+$toolchain" test "${build_std[@]}" --target "$host" \
+        --package roundel-core --lib --tests
+}
+
+for what in "${@:-address thread loom}"; do
+    for one in $what; do
+        case $one in
+            address)
+                ASAN_OPTIONS=detect_leaks=1 sanitizer address
+                ;;
+            thread)
+                if [ "$has_source" = yes ]; then
+                    TSAN_OPTIONS=halt_on_error=1 sanitizer thread
+                else
+                    skipped+=("thread (rust-src is not installed for $toolchain)")
+                fi
+                ;;
+            loom)
+                echo "sanitize: loom"
+                RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/loom" \
+                    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+                    cargo test --release --package roundel-core --test loom_inbox
+                ;;
+            *)
+                echo "sanitize: what is $one?" >&2
+                exit 2
+                ;;
+        esac
+    done
+done
+
+for one in "${skipped[@]}"; do
+    echo "sanitize: skipped: $one"
+done
