@@ -1,0 +1,180 @@
+# Every job of the project by name. Two of them are all that a fresh clone needs:
+#
+#     make demo     see it run
+#     make test     every check there is
+#
+# What they need is made in the checkout: a virtual environment in $(VENV), cargo's output in
+# target/. Nothing is installed outside. PYTHON chooses the interpreter (3.11 or newer), VENV the
+# environment, PROFILE how the extension is compiled for `develop` and `test`.
+
+SUPPORTED := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON  ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.14,$(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
+VENV    ?= .venv
+PROFILE ?= dev
+
+# pyo3 compiles against one interpreter: each environment but the default has a target folder of
+# its own, so that going back and forth between versions does not compile everything again.
+TARGET  := target$(if $(filter .venv,$(VENV)),,/$(notdir $(VENV)))
+PY      := $(VENV)/bin/python
+INSTALL := $(PY) -m pip install --disable-pip-version-check --progress-bar off
+export CARGO_TARGET_DIR := $(CURDIR)/$(TARGET)
+# What cargo compiles outside of maturin (clippy, doc) sees the same interpreter as maturin does.
+CARGO   := PYO3_PYTHON=$(abspath $(PY)) cargo
+# Several runs of pytest take options from here: make py-test PYTEST="-k gather -x"
+PYTEST  ?=
+
+say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PYTHON=$(PYTHON)  VENV=$(VENV)  PROFILE=$(PROFILE)"
+
+# --- environment ---------------------------------------------------------------------------
+
+.PHONY: venv
+venv: $(VENV)/.made ## The virtual environment with all that building and testing needs
+
+$(VENV)/.base:
+	$(call say,virtual environment $(VENV))
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv found: name one with PYTHON=/path/to/python3"; exit 1; }
+	@command -v cargo >/dev/null || { echo "cargo is not on PATH: roundel is built with Rust"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.made: $(VENV)/.base pyproject.toml
+	$(call say,tools for building and testing)
+	$(INSTALL) --group dev
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.made
+	$(call say,the loops to measure against)
+	$(INSTALL) --group bench
+	@touch $@
+
+# --- building ------------------------------------------------------------------------------
+
+.PHONY: develop
+develop: $(VENV)/.made ## Compile the extension and install the package in place (PROFILE=dev)
+	$(call say,build: profile $(PROFILE) for $(VENV))
+	. $(VENV)/bin/activate && maturin develop --profile $(PROFILE)
+
+.PHONY: build
+build: ## The same, optimised: what the benchmarks and the demo run
+	@$(MAKE) --no-print-directory develop PROFILE=release
+
+.PHONY: demo
+demo: $(VENV)/.base ## Build, install, and run one program on asyncio and on roundel, side by side
+	$(call say,build and install roundel)
+	$(INSTALL) --group build
+	. $(VENV)/bin/activate && maturin develop --release
+	$(call say,one program on two loops)
+	@$(PY) scripts/demo.py
+
+.PHONY: wheel
+wheel: $(VENV)/.made ## An optimised wheel in dist/, tried in a clean environment
+	$(call say,wheel)
+	$(VENV)/bin/maturin build --release --interpreter $(PY) --out dist
+	$(call say,the wheel in a clean environment)
+	@rm -rf $(TARGET)/clean-venv && $(PY) -m venv $(TARGET)/clean-venv
+	@$(TARGET)/clean-venv/bin/python -m pip install --disable-pip-version-check --no-index --find-links dist --no-deps roundel
+	@cd $(TARGET) && clean-venv/bin/roundel --version && clean-venv/bin/roundel run $(CURDIR)/examples/python/overlap.py
+
+# --- tests ---------------------------------------------------------------------------------
+
+.PHONY: test
+test: ## Every check: Rust tests, Python tests, stubs, lint, docs, CPython's own suite
+	@$(MAKE) --no-print-directory rust-test
+	@$(MAKE) --no-print-directory loom
+	@$(MAKE) --no-print-directory develop
+	@$(MAKE) --no-print-directory py-test
+	@$(MAKE) --no-print-directory stubtest
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory docs
+	@$(MAKE) --no-print-directory cpython
+	$(call say,all checks passed)
+
+.PHONY: rust-test
+rust-test: ## The Rust tests
+	$(call say,Rust tests)
+	cargo test --package roundel-core
+
+.PHONY: loom
+loom: ## The inbox under every interleaving of its threads
+	$(call say,the inbox under loom)
+	RUSTFLAGS="--cfg loom" CARGO_PROFILE_RELEASE_LTO=off CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom \
+	    cargo test --package roundel-core --release --test loom_inbox
+
+.PHONY: py-test
+py-test: ## The Python tests, on what `make develop` installed last
+	$(call say,Python tests: $$($(PY) --version))
+	ROUNDEL_TESTS_REQUIRE=1 $(PY) -m pytest $(PYTEST)
+
+.PHONY: cpython
+cpython: ## CPython's own asyncio tests, on roundel's loop, Task and Future
+	$(call say,CPython's own asyncio tests: $$($(PY) --version))
+	$(PY) -m tests.cpython
+
+.PHONY: stubtest
+stubtest: ## The extension's stubs against the extension
+	$(call say,stubs)
+	$(PY) -m mypy.stubtest roundel._roundel
+
+.PHONY: lint
+lint: $(VENV)/.made ## rustfmt, clippy, ruff, mypy --strict: a warning is an error
+	$(call say,lint)
+	cargo fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(PY) -m mypy
+
+.PHONY: format
+format: $(VENV)/.made ## Put every file into the project's format
+	cargo fmt --all
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+.PHONY: docs
+docs: $(VENV)/.made ## rustdoc, a warning is an error (pages and links: tests/test_package.py)
+	$(call say,docs)
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+.PHONY: test-all-pythons
+test-all-pythons: ## The Python tests and CPython's suite on every supported Python found here
+	@scripts/pythons.sh | while read -r version python; do \
+	    $(MAKE) --no-print-directory develop py-test cpython PYTHON=$$python VENV=.venv-$$version </dev/null || exit 1; \
+	done
+
+.PHONY: portable
+portable: ## The kernel's tests on the poller that other Unixes use
+	$(call say,Rust tests on the portable poller)
+	cargo test --package roundel-core --features portable
+
+.PHONY: sanitize
+sanitize: ## The kernel's tests under the address and thread sanitizers (nightly Rust)
+	scripts/sanitize.sh
+
+.PHONY: leak
+leak: ## A million tasks, cycles through every native object: memory comes back
+	$(call say,leaks)
+	ROUNDEL_TESTS_REQUIRE=1 $(PY) -m pytest -v tests/test_gc.py tests/test_leaks.py
+
+# --- figures -------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: $(VENV)/.bench build ## Side by side with asyncio, uvloop and rloop (BENCH="--quick")
+	$(call say,benchmarks)
+	$(PY) benches/run.py $(BENCH)
+
+.PHONY: probe-cost
+probe-cost: ## Instructions of a loop with the empty probe against one without the calls
+	scripts/probe-cost.sh
+
+.PHONY: clean
+clean: ## Remove the environments, cargo's output and the wheels
+	rm -rf .venv .venv-* target dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find python tests examples benches scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find python -name '*.so' -delete

@@ -1,0 +1,123 @@
+"""What of CPython's asyncio tests is not run at all, each with its reason.
+
+The rule for TESTS: a test is listed only if a loop that does everything asyncio documents could
+still not pass it, because the test looks at or replaces private names of the stock loop, or
+because nothing of the loop under test takes part. What roundel merely lacks is in ``missing``.
+Patterns are matched against ``module.Class.test``.
+"""
+
+from fnmatch import fnmatchcase
+
+OTHER_SYSTEM = "for another operating system"
+SAME_TESTS = "the same tests on one more of the stock loop's selectors"
+STOCK_ONLY = "only stock tasks and futures on the suite's own TestLoop"
+NO_LOOP = "runs no loop, task or future"
+PRIVATE = "drives private methods of a stock class, with mocks for loop and socket"
+
+CLASSES = {
+    "test_async_case.*": NO_LOOP,
+    "test_asyncgen.*": NO_LOOP,
+    "test_base_events.BaseEventTests": "private functions of asyncio.base_events",
+    "test_base_events.TestSelectorUtils": "private functions of asyncio.selector_events",
+    "test_eager_task_factory.PyEagerTaskFactoryLoopTests": STOCK_ONLY,
+    "test_events.AbstractEventLoopTests": NO_LOOP,
+    "test_events.EPollEventLoopTests": SAME_TESTS,
+    "test_events.PollEventLoopTests": SAME_TESTS,
+    "test_events.TestAbstractServer": NO_LOOP,
+    "test_events.TestPyGetEventLoop": "swaps in the pure Python slot for the running loop, which "
+    "compiled code does not look at",
+    "test_events.TimerTests": "the stock TimerHandle class with a mock for a loop",
+    "test_futures.DuckTests": NO_LOOP,
+    "test_futures.Py*": STOCK_ONLY,
+    "test_futures2.PyFutureTests": STOCK_ONLY,
+    "test_sendfile.*PollEventLoopTests": SAME_TESTS,
+    "test_sock_lowlevel.*PollEventLoopTests": SAME_TESTS,
+    "test_sslproto.SslProtoHandshakeTests": PRIVATE,
+    "test_subprocess.MultiLoopChildWatcherTests": NO_LOOP,
+    "test_subprocess.SubprocessFastWatcherTests": "the same tests with a watcher gone in 3.14",
+    "test_subprocess.SubprocessMultiLoopWatcherTests": "the same tests with a watcher gone in 3.14",
+    "test_subprocess.SubprocessSafeWatcherTests": "the same tests with a watcher gone in 3.14",
+    "test_subprocess.SubprocessTransportTests": PRIVATE,
+    "test_tasks.*SubclassTests": "made anew with ours, see suites",
+    "test_tasks.*Subclass_PyFuture_Tests": "made anew with ours, see suites",
+    "test_tasks.*_CFutureSubclass_Tests": "made anew with ours, see suites",
+    "test_tasks.CIntrospectionTests": "the stock registry of tasks, filled with mocks",
+    "test_tasks.CompatibilityTests": "empty",
+    "test_tasks.GenericTaskTests": NO_LOOP,
+    "test_tasks.PyIntrospectionTests": "the stock registry of tasks, filled with mocks",
+    "test_tasks.PyTask_PyFuture_*": STOCK_ONLY,
+    "test_unix_events.*ChildWatcher*": "child watchers on mocks, with the suite's TestLoop",
+    "test_unix_events.*PolicyTests": "child watchers of the stock policy",
+    "test_unix_events.SelectorEventLoopUnixSockSendfileTests": PRIVATE,
+    "test_unix_events.TestPidfdChildWatcher*": "a child watcher on the stock loop",
+    "test_unix_events.Unix*PipeTransportTests": PRIVATE,
+    "*.*Proactor*": OTHER_SYSTEM,
+    "*.Kqueue*": OTHER_SYSTEM,
+}
+
+# Whole modules that are about stock classes and not about a loop's behaviour: test_protocols,
+# test_transports (abstract classes), test_selector_events (private methods of the stock selector
+# loop, with mocks), test_proactor_events, test_windows_events, test_windows_utils (Windows).
+
+VIRTUAL_CLOCK = "compares with the virtual clock of the suite's TestLoop (where it does run)"
+OWN_PROCESS = "starts interpreters of its own, with the stock loop"
+OWN_LOOP = "makes a stock loop of its own"
+READY_LIST = "looks into the stock loop's lists _ready and _scheduled"
+SELECTOR = "asserts on calls of the stock loop's mocked _selector and _run_once"
+
+TESTS = {
+    "test_base_events.BaseEventLoopTests.test__add_callback*": READY_LIST,
+    "test_base_events.BaseEventLoopTests.test__run_once*": SELECTOR,
+    "test_base_events.BaseEventLoopTests.test_call_later": READY_LIST,
+    "test_base_events.BaseEventLoopTests.test_call_soon": READY_LIST,
+    "test_base_events.BaseEventLoopTests.test_create_task": OWN_LOOP,
+    "test_base_events.BaseEventLoopTests.test_custom_run_forever_integration": SELECTOR,
+    "test_base_events.BaseEventLoopTests.test_default_exc_handler_broken": OWN_LOOP,
+    "test_base_events.BaseEventLoopTests.test_env_var_debug": OWN_PROCESS,
+    "test_base_events.BaseEventLoopTests.test_not_implemented": "the abstract BaseEventLoop's "
+    "private methods raise NotImplementedError",
+    "test_base_events.BaseEventLoopTests.test_run_forever_pre_stopped": SELECTOR,
+    "test_base_events.BaseEventLoopTests.test_single_selecter_event_*": SELECTOR,
+    "test_base_events.BaseLoopSockSendfileTests.test__sock_sendfile_native_failure": "about the "
+    "private _sock_sendfile_native of a loop without one",
+    "test_base_events.BaseLoopSockSendfileTests.test_sock_sendfile_no_fallback": "about a loop without native sendfile",
+    "test_eager_task_factory.*.test_issue105987": OWN_PROCESS,
+    "test_events.EventLoopTests.test_internal_fds": "counts the stock loop's _internal_fds",
+    "test_events.EventLoopTests.test_timeout_rounding": SELECTOR,
+    "test_futures.LoopFuture*.test_future_source_traceback": "counts the stack frames of a Future made by its class",
+    "test_runners.RunTests.test_loop_factory_default_event_loop": OWN_LOOP,
+    "test_subprocess.GenericWatcherTests.test_create_subprocess_with_pidfd": "depends on what the "
+    "test before it set as the current loop (3.12)",
+    "test_tasks.*GatherTests.test_env_var_debug": OWN_PROCESS,
+    "test_tasks.*Loop*.test_log_destroyed_pending_task": READY_LIST,
+    **{
+        f"test_tasks.{group}.{test}": VIRTUAL_CLOCK
+        for group in ("LoopTaskTests", "TaskOnLoopTests")
+        for test in (
+            "test_as_completed",
+            "test_as_completed_reverse_wait",
+            "test_as_completed_with_timeout",
+            "test_sleep",
+            "test_stop_while_run_in_complete",
+            "test_task_cancel_sleeping_task",
+            "test_wait",
+            "test_wait_concurrent_complete",
+            "test_wait_first_completed",
+            "test_wait_first_exception",
+            "test_wait_first_exception_in_wait",
+            "test_wait_with_exception",
+            "test_wait_with_iterator_of_tasks",
+            "test_wait_with_timeout",
+        )
+    },
+}
+
+
+def reason_for_class(name: str) -> str | None:
+    """Why a class, given as ``module.Class``, is not run, or None."""
+    return next((why for pattern, why in CLASSES.items() if fnmatchcase(name, pattern)), None)
+
+
+def reason_for_test(name: str) -> str | None:
+    """Why a test, given as ``module.Class.test``, is not run, or None."""
+    return next((why for pattern, why in TESTS.items() if fnmatchcase(name, pattern)), None)

@@ -1,0 +1,121 @@
+"""What is tested: a loop factory, a Task class and a Future class, and how they are put in.
+
+Owns everything that is changed in the interpreter before a test runs. Leaves out which tests run
+(``suites``). The trade: as little as possible is replaced, so that a test still says what its
+authors meant it to say.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import unittest
+from asyncio import unix_events
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+# Methods that some tests replace by mocks because they were written for a loop whose selector is a
+# mock as well. The stock loop does use them, so on it the mocks must be kept out.
+MOCKED_HOOKS = frozenset({"_process_events", "_write_to_self", "_selector"})
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The loop, Task and Future under test."""
+
+    new_loop: Callable[[], Any]
+    Task: Any
+    Future: Any
+
+    @classmethod
+    def find(cls, loop: str, task: str, future: str) -> "Subject":
+        """Import each from ``module:attribute``."""
+        return cls(_named(loop), _named(task), _named(future))
+
+    @property
+    def is_stock(self) -> bool:
+        """Whether the interpreter's own loop is tested (the oracle)."""
+        return self.new_loop is asyncio.SelectorEventLoop
+
+    def new_loop_deaf_to_mocks(self) -> Any:
+        """A loop for tests that were written for a mocked selector."""
+        if self.is_stock:
+            return _DeafStockLoop()
+        loop = self.new_loop()
+        # A few of these tests turn the loop by hand. One turn, said in public words:
+        with contextlib.suppress(AttributeError):
+            loop._run_once = lambda: _one_turn(loop)
+        return loop
+
+    def put_in(self) -> None:
+        """Make the subject's loop the one that ``asyncio.new_event_loop`` and ``run`` give."""
+        # The tests reset the policy to None again and again, so the class that None stands for is
+        # what has to change.
+        policy: Any = unix_events
+        for name in ("_UnixDefaultEventLoopPolicy", "_DefaultEventLoopPolicy"):
+            if hasattr(policy, name):
+                getattr(policy, name)._loop_factory = staticmethod(self.new_loop)
+                break
+        else:
+            asyncio.events.new_event_loop = asyncio.new_event_loop = self.new_loop  # type: ignore[assignment]
+        _close_loops_in_public_words()
+
+
+def derive(name: str, *bases: Any, **attributes: Any) -> type[unittest.TestCase]:
+    """Make a test class that belongs to the module of its first base, for its module fixtures."""
+    attributes.setdefault("__module__", bases[0].__module__)
+    return type(name, bases, attributes)
+
+
+def only(cls: type[unittest.TestCase], *names: str) -> type[unittest.TestCase]:
+    """Keep of a test class the tests that are named (unittest passes over a test that is None)."""
+    rest = {name: None for name in unittest.TestLoader().getTestCaseNames(cls) if name not in names}
+    return derive(cls.__name__, cls, **rest)
+
+
+def swap_loop(subject: Subject, cls: type[unittest.TestCase]) -> type[unittest.TestCase]:
+    """Let the class set itself up with its own loop, then exchange that for the subject's."""
+
+    def setUp(self: Any) -> None:
+        cls.setUp(self)
+        made_by_class = self.loop
+        self.loop = subject.new_loop_deaf_to_mocks()
+        self.set_event_loop(self.loop)
+        made_by_class.close()
+
+    return derive(cls.__name__, cls, setUp=setUp)
+
+
+class _DeafStockLoop(asyncio.SelectorEventLoop):
+    """The stock loop without ears for mocks in its private methods."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        made = "_selector" in self.__dict__  # by the constructor, whose own assignment counts
+        if not (made and name in MOCKED_HOOKS):
+            object.__setattr__(self, name, value)
+
+
+def _named(spec: str) -> Any:
+    module, _, attribute = spec.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _one_turn(loop: Any) -> None:
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+
+
+def _close_loops_in_public_words() -> None:
+    """Let the suite's clean-up close loops that have no ``_default_executor`` to look at."""
+    case = importlib.import_module("test.test_asyncio.utils").TestCase
+    original = case.close_loop
+
+    def close_loop(loop: Any) -> None:
+        if hasattr(loop, "_default_executor"):
+            original(loop)
+        else:
+            if not loop.is_closed():
+                loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+    case.close_loop = staticmethod(close_loop)

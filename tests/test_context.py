@@ -1,0 +1,297 @@
+"""contextvars: which context each callback, task step, reader and protocol method runs in."""
+
+import asyncio
+import contextvars
+import socket
+
+import pytest
+from kinds import PY312, turns
+from peers import Recorder, connected
+
+var = contextvars.ContextVar("var", default="default")
+
+
+@pytest.fixture(autouse=True)
+def leave_no_value():
+    token = var.set("outside")
+    yield
+    var.reset(token)
+
+
+def test_a_task_has_a_copy(loop, run):
+    async def child():
+        seen = var.get()
+        var.set("child")
+        return seen
+
+    async def main():
+        var.set("main")
+        assert await loop.create_task(child()) == "main"
+        assert var.get() == "main"
+
+    run(main())
+    assert var.get() == "outside"
+
+
+def test_a_tasks_context_lasts_over_its_steps(loop, run):
+    async def child(name):
+        var.set(name)
+        for _ in range(3):
+            await asyncio.sleep(0)
+            assert var.get() == name
+        return var.get()
+
+    async def main():
+        assert await asyncio.gather(child("a"), child("b"), child("c")) == ["a", "b", "c"]
+
+    run(main())
+
+
+def test_a_task_in_a_given_context(loop, run, Task):
+    async def child():
+        before = var.get()
+        var.set("changed")
+        await asyncio.sleep(0)
+        return before, var.get()
+
+    async def main():
+        context = contextvars.copy_context()
+        context.run(var.set, "given")
+        assert await loop.create_task(child(), context=context) == ("given", "changed")
+        assert context[var] == "changed"
+        assert var.get() == "outside"
+        assert await Task(child(), loop=loop, context=context) == ("changed", "changed")
+
+    run(main())
+
+
+def test_call_soon(loop, run):
+    seen = []
+    context = contextvars.copy_context()
+    context.run(var.set, "given")
+    loop.call_soon(lambda: seen.append(var.get()))
+    loop.call_soon(lambda: seen.append(var.get()), context=context)
+    var.set("after")
+    loop.call_soon(lambda: seen.append(var.get()))
+    run(turns())
+    assert seen == ["outside", "given", "after"]
+
+
+def test_a_callback_keeps_its_changes_to_its_context(loop, run):
+    seen = []
+    context = contextvars.copy_context()
+    loop.call_soon(var.set, "one", context=context)
+    loop.call_soon(lambda: seen.append(var.get()), context=context)
+    loop.call_soon(var.set, "lost")
+    loop.call_soon(lambda: seen.append(var.get()))
+    run(turns())
+    assert seen == ["one", "outside"]
+    assert context[var] == "one"
+
+
+def test_done_callbacks(loop, run):
+    seen = []
+    given = contextvars.copy_context()
+    given.run(var.set, "given")
+
+    async def main():
+        fut = loop.create_future()
+        var.set("when added")
+        fut.add_done_callback(lambda f: seen.append(var.get()))
+        fut.add_done_callback(lambda f: seen.append(var.get()), context=given)
+        var.set("when done")
+        fut.set_result(None)
+        await turns()
+
+    run(main())
+    assert seen == ["when added", "given"]
+
+
+def test_threadsafe(loop, run):
+    seen = []
+    context = contextvars.copy_context()
+    context.run(var.set, "given")
+    loop.call_soon_threadsafe(lambda: seen.append(var.get()))
+    loop.call_soon_threadsafe(lambda: seen.append(var.get()), context=context)
+    run(turns())
+    assert seen == ["outside", "given"]
+
+
+def test_readers_and_writers(loop, run):
+    seen = []
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        ours.setblocking(False)
+
+        async def main():
+            readable, writable = loop.create_future(), loop.create_future()
+
+            def reader():
+                seen.append(("reader", var.get()))
+                loop.remove_reader(ours)
+                readable.set_result(None)
+
+            def writer():
+                seen.append(("writer", var.get()))
+                loop.remove_writer(ours)
+                writable.set_result(None)
+
+            var.set("adding the reader")
+            loop.add_reader(ours, reader)
+            var.set("adding the writer")
+            loop.add_writer(ours, writer)
+            var.set("later")
+            peer.send(b"x")
+            await readable
+            await writable
+
+        run(main())
+    assert sorted(seen) == [("reader", "adding the reader"), ("writer", "adding the writer")]
+
+
+def test_protocol_methods(loop, run):
+    class Notes(Recorder):
+        def _note(self, *call):
+            seen.append((call[0], var.get()))
+            super()._note(*call)
+
+    seen = []
+
+    async def main():
+        var.set("connecting")
+        transport, protocol, peer = await connected(Notes())
+        var.set("afterwards")
+        peer.sendall(b"x")
+        await protocol.until("data_received")
+        peer.close()
+        await protocol.lost()
+
+    run(main())
+    assert seen == [
+        ("connection_made", "connecting"),
+        ("data_received", "connecting"),
+        ("eof_received", "connecting"),
+        ("connection_lost", "connecting"),
+    ]
+
+
+def test_resume_reading_takes_the_context_of_its_caller(loop, run):
+    class Notes(Recorder):
+        def data_received(self, data):
+            seen.append(var.get())
+            super().data_received(data)
+
+    seen = []
+
+    async def main():
+        var.set("connecting")
+        transport, protocol, peer = await connected(Notes())
+        transport.pause_reading()
+        var.set("resuming")
+        transport.resume_reading()
+        peer.sendall(b"x")
+        await protocol.until("data_received")
+        peer.close()
+        await protocol.lost()
+
+    run(main())
+    assert seen == ["resuming"]
+
+
+def test_one_context_entered_twice_is_an_error(loop, kind, reports, caplog):
+    """A callback whose context is running already is reported, and the loop goes on."""
+    context = contextvars.copy_context()
+    seen = []
+
+    def nested():
+        loop.stop()
+        inner = kind.Handle(seen.append, (1,), loop, context)
+        inner._run()
+
+    loop.call_soon(nested, context=context)
+    loop.run_forever()
+    assert seen == []
+    if PY312:
+        # The handler belongs into the same context, so it cannot run there either: the log has it.
+        assert reports == []
+        (record,) = caplog.records
+        assert record.getMessage().startswith("Unhandled error in exception handler")
+        error = record.exc_info[1]
+    else:
+        (context,) = reports
+        error = context["exception"]
+    assert type(error) is RuntimeError
+    assert "cannot enter context" in str(error)
+
+
+def test_a_task_whose_context_is_running_elsewhere(loop, reports):
+    """Two tasks may share a context, because no two steps run at once."""
+    context = contextvars.copy_context()
+
+    async def child(n):
+        for _ in range(3):
+            var.set(n)
+            await asyncio.sleep(0)
+        return var.get()
+
+    async def main():
+        tasks = [loop.create_task(child(n), context=context) for n in range(3)]
+        return [await task for task in tasks]
+
+    assert loop.run_until_complete(main()) == [2, 2, 2]
+    assert reports == []
+
+
+@pytest.mark.skipif(not PY312, reason="run_in_executor itself carries no context; to_thread does")
+def test_to_thread_carries_the_context(loop, run):
+    async def main():
+        var.set("carried")
+        return await asyncio.to_thread(var.get)
+
+    assert run(main()) == "carried"
+
+
+def test_the_executor_does_not_carry_it(loop, run):
+    async def main():
+        var.set("not carried")
+        return await loop.run_in_executor(None, var.get)
+
+    assert run(main()) == "default"
+
+
+def test_the_exception_handler_runs_in_the_context_of_the_failure(loop, run):
+    seen = []
+    context = contextvars.copy_context()
+    context.run(var.set, "failing")
+
+    def fail():
+        raise ZeroDivisionError
+
+    loop.set_exception_handler(lambda loop, report: seen.append(var.get()))
+    loop.call_soon(fail, context=context)
+    run(turns())
+    assert seen == ["failing" if PY312 else "outside"]
+
+
+def test_async_generators_see_the_task(loop, run):
+    async def numbers():
+        yield var.get()
+        yield var.get()
+
+    async def main():
+        var.set("task")
+        return [value async for value in numbers()]
+
+    assert run(main()) == ["task", "task"]
+
+
+def test_runner_keeps_one_context(kind):
+    async def store(value):
+        var.set(value)
+
+    async def load():
+        return var.get()
+
+    with asyncio.Runner(loop_factory=kind.new_event_loop) as runner:
+        runner.run(store("kept"))
+        assert runner.run(load()) == "kept"

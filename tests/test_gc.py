@@ -1,0 +1,412 @@
+"""Garbage collection: a cycle through any of our objects is found and freed.
+
+Each test builds a cycle, drops it, collects, and looks at a weak reference.
+"""
+
+import asyncio
+import contextvars
+import socket
+import weakref
+
+import pytest
+from kinds import turns
+from peers import tcp_pair
+
+
+class Thing:
+    """Something to be in a cycle with; it can be weakly referenced."""
+
+
+def test_future_by_its_result(loop, collect):
+    fut = loop.create_future()
+    thing = Thing()
+    thing.fut = fut
+    fut.set_result(thing)
+    ref, thing_ref = weakref.ref(fut), weakref.ref(thing)
+    del fut, thing
+    collect()
+    assert ref() is None
+    assert thing_ref() is None
+
+
+def test_future_by_its_exception(loop, collect):
+    fut = loop.create_future()
+    error = ValueError()
+    error.fut = fut
+    fut.set_exception(error)
+    fut.exception()
+    ref = weakref.ref(fut)
+    del fut, error
+    collect()
+    assert ref() is None
+
+
+def test_future_by_its_callbacks(loop, collect):
+    for count in (1, 2, 3):
+        fut = loop.create_future()
+        things = [Thing() for _ in range(count)]
+        for thing in things:
+            thing.fut = fut
+            fut.add_done_callback(lambda f, thing=thing: thing)
+        refs = [weakref.ref(fut), *map(weakref.ref, things)]
+        del fut, things, thing
+        collect()
+        assert [ref() for ref in refs] == [None] * len(refs)
+
+
+def test_future_by_the_context_of_a_callback(loop, collect):
+    var = contextvars.ContextVar("var")
+    context = contextvars.copy_context()
+    fut = loop.create_future()
+    context.run(var.set, fut)
+    fut.add_done_callback(print, context=context)
+    ref = weakref.ref(fut)
+    del fut, context
+    collect()
+    assert ref() is None
+
+
+def test_future_by_its_cancel_message(loop, collect):
+    fut = loop.create_future()
+    thing = Thing()
+    thing.fut = fut
+    fut.cancel(msg=thing)
+    ref = weakref.ref(fut)
+    del fut, thing
+    collect()
+    assert ref() is None
+
+
+def test_future_by_a_subclass_attribute(loop, Future, collect):
+    class Mine(Future):
+        pass
+
+    fut = Mine(loop=loop)
+    fut.me = fut
+    ref = weakref.ref(fut)
+    del fut
+    collect()
+    assert ref() is None
+
+
+def test_the_iterator_of_a_future(loop, collect):
+    fut = loop.create_future()
+    thing = Thing()
+    thing.steps = fut.__await__()
+    next(thing.steps)
+    fut.add_done_callback(lambda f, thing=thing: thing)
+    ref = weakref.ref(fut)
+    del fut, thing
+    collect()
+    assert ref() is None
+
+
+def test_task_by_its_own_coroutine(loop, run, collect, reports):
+    """A pending task that only its coroutine's frame refers to."""
+
+    async def work(box):
+        box.append(asyncio.current_task())
+        fut = loop.create_future()
+        box.append(fut)
+        await fut
+
+    async def main():
+        box = []
+        task = loop.create_task(work(box))
+        await turns()
+        box.append(box)
+        return weakref.ref(task)
+
+    ref = run(main())
+    collect()
+    assert ref() is None
+    assert [context["message"] for context in reports] == ["Task was destroyed but it is pending!"]
+    reports.clear()
+
+
+def test_task_by_its_result(loop, run, collect):
+    async def work(thing):
+        return thing
+
+    async def main():
+        thing = Thing()
+        task = loop.create_task(work(thing))
+        await task
+        thing.task = task
+        return weakref.ref(task)
+
+    ref = run(main())
+    collect()
+    assert ref() is None
+
+
+def test_task_by_its_context(loop, run, collect):
+    var = contextvars.ContextVar("var")
+
+    async def work():
+        var.set(asyncio.current_task())
+
+    async def main():
+        task = loop.create_task(work())
+        await task
+        return weakref.ref(task)
+
+    ref = run(main())
+    collect()
+    assert ref() is None
+
+
+def test_a_finished_task_needs_no_collector(loop, run):
+    """Without a cycle, reference counts are enough: nothing of ours holds a finished task."""
+    import gc
+
+    async def work(thing):
+        await asyncio.sleep(0)
+
+    async def main():
+        thing = Thing()
+        refs = [weakref.ref(thing)]
+        task = loop.create_task(work(thing))
+        refs.append(weakref.ref(task))
+        del thing
+        await task
+        await turns()
+        del task
+        return refs
+
+    gc.collect()
+    gc.disable()
+    try:
+        refs = run(main())
+        assert [ref() for ref in refs] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_handle_by_its_arguments(loop, kind, collect):
+    thing = Thing()
+    handle = kind.Handle(print, (thing,), loop)
+    thing.handle = handle
+    ref = weakref.ref(handle)
+    del handle, thing
+    collect()
+    assert ref() is None
+
+
+def test_timer_handle_by_its_callback(loop, kind, collect):
+    thing = Thing()
+    handle = kind.TimerHandle(1.0, lambda: thing, (), loop)
+    thing.handle = handle
+    ref = weakref.ref(handle)
+    del handle, thing
+    collect()
+    assert ref() is None
+
+
+def test_a_fired_timer(loop, run, collect):
+    async def main():
+        thing = Thing()
+        thing.handle = loop.call_later(0, id, thing)
+        ref = weakref.ref(thing)
+        del thing
+        await asyncio.sleep(0.002)
+        return ref
+
+    ref = run(main())
+    collect()
+    assert ref() is None
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
+@pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_loop(kind, collect, closed):
+    loop = kind.new_event_loop()
+    loop.me = loop
+    loop.run_until_complete(turns())
+    ref = weakref.ref(loop)
+    if closed:
+        loop.close()
+    del loop
+    collect()
+    assert ref() is None
+
+
+def _closed_cycle(kind, build):
+    """A loop in a cycle made by `build`, closed; its weak reference."""
+    loop = kind.new_event_loop()
+    build(loop)
+    loop.run_until_complete(turns(2))
+    loop.close()
+    return weakref.ref(loop)
+
+
+def test_loop_by_its_exception_handler(kind, collect):
+    def build(loop):
+        loop.set_exception_handler(lambda *args: loop)
+
+    ref = _closed_cycle(kind, build)
+    collect()
+    assert ref() is None
+
+
+def test_loop_by_its_task_factory(kind, Task, collect):
+    def build(loop):
+        loop.set_task_factory(lambda _, coro, **kwargs: Task(coro, loop=loop, **kwargs))
+
+    ref = _closed_cycle(kind, build)
+    collect()
+    assert ref() is None
+
+
+def test_loop_by_what_is_scheduled(kind, collect):
+    def build(loop):
+        loop.call_later(1000, lambda: loop)
+        loop.call_later(1000, lambda: loop).cancel()
+        loop.call_soon_threadsafe(lambda: loop)
+
+    ref = _closed_cycle(kind, build)
+    collect()
+    assert ref() is None
+
+
+def test_loop_by_futures_and_tasks(kind, collect):
+    def build(loop):
+        fut = loop.create_future()
+        loop.fut = fut
+        fut.add_done_callback(lambda f: loop)
+        loop.task = loop.create_task(turns())
+
+    ref = _closed_cycle(kind, build)
+    collect()
+    assert ref() is None
+
+
+def test_loop_by_readers(kind, collect):
+    ours, peer = socket.socketpair()
+
+    def build(loop):
+        loop.add_reader(ours, lambda: loop)
+        loop.add_writer(ours, lambda: loop.remove_writer(ours))
+
+    with ours, peer:
+        ref = _closed_cycle(kind, build)
+        collect()
+        assert ref() is None
+
+
+def test_an_open_loop_by_what_it_holds(kind, collect):
+    """All of it at once, never run and never closed."""
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        loop = kind.new_event_loop()
+        thing = Thing()
+        thing.loop = loop
+        loop.call_soon(id, thing)
+        loop.call_later(1000, id, thing)
+        loop.call_soon_threadsafe(id, thing)
+        loop.add_reader(ours, id, thing)
+        loop.set_exception_handler(lambda *args: thing)
+        refs = weakref.ref(loop), weakref.ref(thing)
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            del loop, thing
+            collect()
+        assert [ref() for ref in refs] == [None, None]
+
+
+def test_a_removed_reader_lets_go(loop, collect):
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        thing = Thing()
+        loop.add_reader(ours, id, thing)
+        loop.add_writer(ours, id, thing)
+        ref = weakref.ref(thing)
+        del thing
+        collect()
+        assert ref() is not None
+        loop.remove_reader(ours)
+        loop.remove_writer(ours)
+        collect()
+        assert ref() is None
+
+
+def test_transport_and_protocol(loop, run, collect):
+    class Keeps(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            transport.keeper = self if hasattr(transport, "__dict__") else None
+
+        def connection_lost(self, error):
+            lost.set_result(None)
+
+    lost = loop.create_future()
+
+    async def main():
+        ours, peer = tcp_pair()
+        transport, protocol = await loop.create_connection(Keeps, sock=ours)
+        refs = [weakref.ref(transport), weakref.ref(protocol)]
+        transport.close()
+        peer.close()
+        await lost
+        del transport, protocol, ours
+        await turns(2)
+        return refs
+
+    refs = run(main())
+    collect()
+    assert [ref() for ref in refs] == [None, None]
+
+
+def test_server(loop, run, collect):
+    class Keeps(asyncio.Protocol):
+        def __init__(self, server_box):
+            self.server_box = server_box
+
+    async def main():
+        box = []
+        server = await loop.create_server(lambda: Keeps(box), "127.0.0.1", 0)
+        box.append(server)
+        ref = weakref.ref(server)
+        server.close()
+        await server.wait_closed()
+        return ref
+
+    ref = run(main())
+    run(turns(2))
+    collect()
+    assert ref() is None
+
+
+def test_a_cycle_collected_while_the_loop_runs(loop, run, collect):
+    async def main():
+        refs = []
+        for _ in range(50):
+            fut = loop.create_future()
+            thing = Thing()
+            thing.fut = fut
+            fut.add_done_callback(lambda f, thing=thing: thing)
+            refs.append(weakref.ref(fut))
+            task = loop.create_task(turns(3))
+            thing.task = task
+            del fut, thing, task
+            await asyncio.sleep(0)
+            collect()
+        await turns(5)
+        collect()
+        return [ref() for ref in refs]
+
+    assert run(main()) == [None] * 50
+
+
+def test_the_collector_sees_what_is_held(loop):
+    """Reachable objects are reported: a debugger asks for referents."""
+    import gc
+
+    thing = Thing()
+    fut = loop.create_future()
+    fut.set_result(thing)
+    assert any(referent is thing for referent in gc.get_referents(fut))
+    assert gc.is_tracked(fut)
