@@ -13,10 +13,16 @@
 //! The loop itself, without Python, is the crate `roundel-core`.
 
 #![deny(unsafe_code)]
-#![allow(missing_docs, reason = "nothing here is public to Rust; what Python sees has docstrings and stubs")]
+#![allow(
+    missing_docs,
+    reason = "nothing here is public to Rust; what Python sees has docstrings and stubs"
+)]
 
 mod event_loop;
-#[allow(unsafe_code, reason = "the one place for it; each block has its SAFETY note")]
+#[allow(
+    unsafe_code,
+    reason = "the one place for it; each block has its SAFETY note"
+)]
 mod ffi;
 mod future;
 mod handle;
@@ -30,7 +36,10 @@ use pyo3::prelude::*;
 /// The pending native tasks of all loops.
 #[pyfunction]
 fn _all_tasks(py: Python<'_>) -> Vec<Bound<'_, PyAny>> {
-    task::all_tasks(py).into_iter().map(|task| task.into_bound(py)).collect()
+    task::all_tasks(py)
+        .into_iter()
+        .map(|task| task.into_bound(py))
+        .collect()
 }
 
 /// Panics, to show what becomes of a panic in a callback.
@@ -43,7 +52,9 @@ fn _panic(message: &str) -> PyResult<()> {
 fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     if cfg!(Py_GIL_DISABLED) {
-        return Err(PyImportError::new_err("roundel does not support free-threaded Python"));
+        return Err(PyImportError::new_err(
+            "roundel does not support free-threaded Python",
+        ));
     }
     ffi::border::note_panics();
     stdlib::load(py)?;

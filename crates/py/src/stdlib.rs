@@ -61,7 +61,9 @@ pub fn get() -> &'static Stdlib {
 
 /// Looks everything up.
 pub fn load(py: Python<'_>) -> PyResult<()> {
-    let from = |module: &str, name: &str| -> PyResult<Obj> { Ok(py.import(module)?.getattr(name)?.into()) };
+    let from = |module: &str, name: &str| -> PyResult<Obj> {
+        Ok(py.import(module)?.getattr(name)?.into())
+    };
     let optional = |module: &str, name: &str| -> PyResult<Option<Obj>> {
         Ok(py.import(module)?.getattr_opt(name)?.map(Obj::from))
     };
@@ -70,8 +72,11 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         Some(function) => function,
         None => from("asyncio.events", "get_event_loop")?,
     };
-    let current_tasks =
-        if py.version_info() >= (3, 14) { None } else { Some(from("asyncio.tasks", "_current_tasks")?) };
+    let current_tasks = if py.version_info() >= (3, 14) {
+        None
+    } else {
+        Some(from("asyncio.tasks", "_current_tasks")?)
+    };
     let stdlib = Stdlib {
         future: from("asyncio", "Future")?,
         task: from("asyncio", "Task")?,
@@ -108,7 +113,9 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         os_error: from("builtins", "OSError")?,
         strerror: from("os", "strerror")?,
         server_takes_transport: has_parameter(
-            &py.import("asyncio.base_events")?.getattr("Server")?.getattr("_attach")?,
+            &py.import("asyncio.base_events")?
+                .getattr("Server")?
+                .getattr("_attach")?,
             "transport",
         )?,
         names_context: PyTuple::new(py, ["context"])?.into_any().into(),
@@ -130,18 +137,30 @@ fn wraps_stop_iteration(py: Python<'_>) -> PyResult<bool> {
     event_loop.setattr("get_debug", py.get_type::<pyo3::types::PyBool>())?;
     kwargs.set_item("loop", event_loop)?;
     let future = asyncio.getattr("Future")?.call((), Some(&kwargs))?;
-    let wraps = future.call_method1("set_exception", (py.get_type::<pyo3::exceptions::PyStopIteration>(),)).is_ok();
+    let wraps = future
+        .call_method1(
+            "set_exception",
+            (py.get_type::<pyo3::exceptions::PyStopIteration>(),),
+        )
+        .is_ok();
     future.setattr("_log_traceback", false)?;
     Ok(wraps)
 }
 
 fn format_takes_debug(py: Python<'_>) -> PyResult<bool> {
-    has_parameter(&py.import("asyncio.format_helpers")?.getattr("_format_callback_source")?, "debug")
+    has_parameter(
+        &py.import("asyncio.format_helpers")?
+            .getattr("_format_callback_source")?,
+        "debug",
+    )
 }
 
 fn has_parameter(function: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
     let inspect = function.py().import("inspect")?;
-    inspect.call_method1("signature", (function,))?.getattr("parameters")?.contains(name)
+    inspect
+        .call_method1("signature", (function,))?
+        .getattr("parameters")?
+        .contains(name)
 }
 
 /// The `OSError` of the right class for an error of a system call, with number and text.
@@ -179,12 +198,19 @@ fn tell_server(py: Python<'_>, server: &Obj, method: &str, transport: &Obj) -> P
 }
 
 /// `callback(args) at file:line`, in asyncio's words. Newer versions leave the values out unless in debug mode.
-pub fn format_callback_source(py: Python<'_>, callback: &Obj, args: &Obj, debug: bool) -> PyResult<Obj> {
+pub fn format_callback_source(
+    py: Python<'_>,
+    callback: &Obj,
+    args: &Obj,
+    debug: bool,
+) -> PyResult<Obj> {
     let stdlib = get();
     let kwargs = pyo3::types::PyDict::new(py);
     if stdlib.format_takes_debug {
         kwargs.set_item("debug", debug)?;
     }
     let function = stdlib.format_callback_source.bind(py);
-    Ok(function.call((callback.bind(py), args.bind(py)), Some(&kwargs))?.into())
+    Ok(function
+        .call((callback.bind(py), args.bind(py)), Some(&kwargs))?
+        .into())
 }

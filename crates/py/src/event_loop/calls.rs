@@ -17,7 +17,9 @@ fn context_of<'a>(py: Python<'_>, args: Args<'a>, function: &str) -> PyResult<Op
     let mut context = None;
     for (name, value) in args.named(py) {
         if name != "context" {
-            return Err(PyTypeError::new_err(format!("{function}() got an unexpected keyword argument '{name}'")));
+            return Err(PyTypeError::new_err(format!(
+                "{function}() got an unexpected keyword argument '{name}'"
+            )));
         }
         context = Some(value);
     }
@@ -26,7 +28,9 @@ fn context_of<'a>(py: Python<'_>, args: Args<'a>, function: &str) -> PyResult<Op
 
 fn required<'a>(args: Args<'a>, index: usize, function: &str, name: &str) -> PyResult<&'a Obj> {
     args.get(index).ok_or_else(|| {
-        PyTypeError::new_err(format!("{function}() missing 1 required positional argument: '{name}'"))
+        PyTypeError::new_err(format!(
+            "{function}() missing 1 required positional argument: '{name}'"
+        ))
     })
 }
 
@@ -99,12 +103,19 @@ fn set_timer<'a>(
     if this.debug.get() {
         schedule::check_thread(this)?;
         // asyncio's call_later checks through call_at, and says so.
-        let function = if function == "call_later" { "call_at" } else { function };
+        let function = if function == "call_later" {
+            "call_at"
+        } else {
+            function
+        };
         schedule::check_callback(this, callback, function)?;
     }
     let seconds: f64 = when.bind(this.py()).extract()?;
     let timer = TimerHandle::create(this, when.clone(), callback, args, context)?;
-    let key = kernel.call_at(Instant::from_secs_f64(seconds), Callback::Handle(timer.clone()));
+    let key = kernel.call_at(
+        Instant::from_secs_f64(seconds),
+        Callback::Handle(timer.clone()),
+    );
     if let Some(timer) = This::<TimerHandle>::exact(this.py(), &timer) {
         timer.armed(key);
     }

@@ -19,7 +19,10 @@ pub struct Home {
 impl Home {
     /// A loop of ours.
     pub fn ours(event_loop: This<'_, LoopCore>) -> Self {
-        Self { object: Slot::new(event_loop.object()), ours: Cell::new(true) }
+        Self {
+            object: Slot::new(event_loop.object()),
+            ours: Cell::new(true),
+        }
     }
 
     /// Whatever was given.
@@ -30,7 +33,9 @@ impl Home {
 
     /// The loop.
     pub fn object(&self, _py: Python<'_>) -> PyResult<Obj> {
-        self.object.get().ok_or_else(|| PyRuntimeError::new_err("Future object is not initialized."))
+        self.object
+            .get()
+            .ok_or_else(|| PyRuntimeError::new_err("Future object is not initialized."))
     }
 
     /// The loop, or None before `__init__`.
@@ -49,7 +54,11 @@ impl Home {
     }
 
     /// Runs `use_it` on the loop if it is ours.
-    pub fn with_ours<R>(&self, py: Python<'_>, use_it: impl FnOnce(This<'_, LoopCore>) -> R) -> Option<R> {
+    pub fn with_ours<R>(
+        &self,
+        py: Python<'_>,
+        use_it: impl FnOnce(This<'_, LoopCore>) -> R,
+    ) -> Option<R> {
         if !self.ours.get() {
             return None;
         }
@@ -62,12 +71,16 @@ impl Home {
         if let Some(debug) = self.with_ours(py, |event_loop| event_loop.debug.get()) {
             return Ok(debug);
         }
-        call::call_method(py, &self.object(py)?, intern!(py, "get_debug"), [])?.bind(py).is_truthy()
+        call::call_method(py, &self.object(py)?, intern!(py, "get_debug"), [])?
+            .bind(py)
+            .is_truthy()
     }
 
     /// Whether the loop is running.
     pub fn is_running(&self, py: Python<'_>) -> PyResult<bool> {
-        call::call_method(py, &self.object(py)?, intern!(py, "is_running"), [])?.bind(py).is_truthy()
+        call::call_method(py, &self.object(py)?, intern!(py, "is_running"), [])?
+            .bind(py)
+            .is_truthy()
     }
 
     /// Shows the garbage collector the loop.

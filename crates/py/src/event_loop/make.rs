@@ -25,7 +25,9 @@ fn create_task(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
         return by_factory(this, args);
     }
     let [coroutine, name, context, eager] = args.parse(py, &CREATE_TASK)?;
-    let Some(coroutine) = coroutine else { return Ok(Obj::none(py)) };
+    let Some(coroutine) = coroutine else {
+        return Ok(Obj::none(py));
+    };
     let eager = match eager {
         Some(eager) => eager.bind(py).is_truthy()?,
         None => false,
@@ -42,8 +44,13 @@ fn by_factory(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
     }
     let mut positional = vec![this.bind()];
     positional.extend(args.rest(0).map(|arg| arg.bind(py).clone()));
-    let method = stdlib::get().base_event_loop.bind(py).getattr(intern!(py, "create_task"))?;
-    Ok(method.call(pyo3::types::PyTuple::new(py, positional)?, Some(&kwargs))?.into())
+    let method = stdlib::get()
+        .base_event_loop
+        .bind(py)
+        .getattr(intern!(py, "create_task"))?;
+    Ok(method
+        .call(pyo3::types::PyTuple::new(py, positional)?, Some(&kwargs))?
+        .into())
 }
 
 /// Adds the methods.

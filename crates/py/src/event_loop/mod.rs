@@ -107,7 +107,10 @@ fn closed() -> PyErr {
 
 /// `LoopCore.__init__`: opens the world.
 fn open(this: This<'_, LoopCore>) -> PyResult<()> {
-    let kernel = Kernel::new(PyWorld::new().map_err(|error| stdlib::os_error(this.py(), &error))?, ());
+    let kernel = Kernel::new(
+        PyWorld::new().map_err(|error| stdlib::os_error(this.py(), &error))?,
+        (),
+    );
     let old = this.kernel.replace(Some(Rc::new(kernel)));
     this.closed.set(false);
     look_for_overrides(this)?;
@@ -120,7 +123,11 @@ fn look_for_overrides(this: This<'_, LoopCore>) -> PyResult<()> {
     let py = this.py();
     let own = LoopCore::class().object(py);
     let replaced = |name: &Bound<'_, PyString>| -> PyResult<bool> {
-        Ok(!this.bind().get_type().getattr(name)?.is(own.bind(py).getattr(name)?))
+        Ok(!this
+            .bind()
+            .get_type()
+            .getattr(name)?
+            .is(own.bind(py).getattr(name)?))
     };
     this.overridden.set(replaced(intern!(py, "call_soon"))?);
     this.own_clock.set(replaced(intern!(py, "time"))?);
@@ -151,7 +158,11 @@ fn release(this: This<'_, LoopCore>) {
 fn time(this: This<'_, LoopCore>) -> PyResult<f64> {
     match this.kernel_if_open() {
         Some(kernel) => Ok(kernel.now().as_secs_f64()),
-        None => this.py().import(intern!(this.py(), "time"))?.call_method0(intern!(this.py(), "monotonic"))?.extract(),
+        None => this
+            .py()
+            .import(intern!(this.py(), "time"))?
+            .call_method0(intern!(this.py(), "monotonic"))?
+            .extract(),
     }
 }
 
@@ -282,7 +293,8 @@ fn attributes(builder: Builder<LoopCore>) -> Builder<LoopCore> {
             c"_task_factory",
             |this| Ok(this.task_factory.get_or_none(this.py())),
             |this, value| {
-                this.task_factory.set(value.filter(|factory| !factory.is_none()));
+                this.task_factory
+                    .set(value.filter(|factory| !factory.is_none()));
                 Ok(())
             },
         )
@@ -290,7 +302,8 @@ fn attributes(builder: Builder<LoopCore>) -> Builder<LoopCore> {
             c"_current_handle",
             |this| Ok(this.current_handle.get_or_none(this.py())),
             |this, value| {
-                this.current_handle.set(value.filter(|handle| !handle.is_none()));
+                this.current_handle
+                    .set(value.filter(|handle| !handle.is_none()));
                 Ok(())
             },
         )
@@ -303,5 +316,11 @@ pub fn call_exception_handler(
 ) -> PyResult<()> {
     let name = intern!(event_loop.py(), "call_exception_handler");
     let object = event_loop.object();
-    call::call_method(event_loop.py(), &object, name, [&Obj::from(context.clone())]).map(drop)
+    call::call_method(
+        event_loop.py(),
+        &object,
+        name,
+        [&Obj::from(context.clone())],
+    )
+    .map(drop)
 }

@@ -52,13 +52,20 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
         }
     }
     asked?;
-    if slept { gil::check_signals(py) } else { Ok(()) }
+    if slept {
+        gil::check_signals(py)
+    } else {
+        Ok(())
+    }
 }
 
 /// A class with a clock of its own is asked for the time, and the turn goes by that.
 fn ask_own_clock(this: This<'_, LoopCore>, kernel: &Kernel) -> PyResult<()> {
     if this.own_clock.get() {
-        let now = this.bind().call_method0(intern!(this.py(), "time"))?.extract()?;
+        let now = this
+            .bind()
+            .call_method0(intern!(this.py(), "time"))?
+            .extract()?;
         kernel.world().show(Instant::from_secs_f64(now));
     }
     Ok(())
@@ -81,7 +88,10 @@ fn run(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     this.current_handle.set(None);
     outcome?;
     let took = time(this)? - start;
-    let limit: f64 = this.bind().getattr(intern!(py, "slow_callback_duration"))?.extract()?;
+    let limit: f64 = this
+        .bind()
+        .getattr(intern!(py, "slow_callback_duration"))?
+        .extract()?;
     if took >= limit {
         report_slow(this, callback, took)?;
     }
@@ -110,7 +120,10 @@ fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
 fn report(this: This<'_, LoopCore>, callback: &Callback, error: PyErr) -> PyResult<()> {
     let py = this.py();
     let context = pyo3::types::PyDict::new(py);
-    context.set_item("message", format!("Exception in callback {}", describe(py, callback)?))?;
+    context.set_item(
+        "message",
+        format!("Exception in callback {}", describe(py, callback)?),
+    )?;
     context.set_item("exception", error.into_value(py))?;
     let key = match callback {
         Callback::Handle(_) => "handle",
@@ -125,7 +138,10 @@ fn report(this: This<'_, LoopCore>, callback: &Callback, error: PyErr) -> PyResu
 fn describe(py: Python<'_>, callback: &Callback) -> PyResult<String> {
     let object = callback.object().bind(py);
     let described = match callback {
-        Callback::Handle(_) => match object.getattr(intern!(py, "_callback"))?.getattr_opt(intern!(py, "__self__"))? {
+        Callback::Handle(_) => match object
+            .getattr(intern!(py, "_callback"))?
+            .getattr_opt(intern!(py, "__self__"))?
+        {
             Some(owner) if owner.is_instance(stdlib::get().task.bind(py))? => owner.repr()?,
             Some(_) | None => object.str()?,
         },
@@ -140,7 +156,14 @@ fn describe(py: Python<'_>, callback: &Callback) -> PyResult<String> {
 fn report_slow(this: This<'_, LoopCore>, callback: &Callback, took: f64) -> PyResult<()> {
     let py = this.py();
     let logger = stdlib::get().logger.bind(py);
-    logger.call_method1("warning", ("Executing %s took %.3f seconds", describe(py, callback)?, took))?;
+    logger.call_method1(
+        "warning",
+        (
+            "Executing %s took %.3f seconds",
+            describe(py, callback)?,
+            took,
+        ),
+    )?;
     Ok(())
 }
 
@@ -151,7 +174,8 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
             c"_run_until_stopped",
             // Attached in pyo3's eyes for the whole run, so that what it counts is counted at once.
             |this, _args| {
-                Python::try_attach(|_py| run_until_stopped(this)).unwrap_or_else(|| run_until_stopped(this))?;
+                Python::try_attach(|_py| run_until_stopped(this))
+                    .unwrap_or_else(|| run_until_stopped(this))?;
                 Ok(Obj::none(this.py()))
             },
             c"_run_until_stopped($self, /)\n--\n\nTurn until stop() is called.",

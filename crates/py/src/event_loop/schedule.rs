@@ -27,18 +27,32 @@ pub fn push(py: Python<'_>, home: &Home, callback: impl FnOnce() -> Callback) ->
 }
 
 /// `loop.call_soon(callback[, argument], context=context)`.
-pub fn foreign(py: Python<'_>, home: &Home, callback: &Obj, argument: Option<&Obj>, context: &Obj) -> PyResult<()> {
+pub fn foreign(
+    py: Python<'_>,
+    home: &Home,
+    callback: &Obj,
+    argument: Option<&Obj>,
+    context: &Obj,
+) -> PyResult<()> {
     let event_loop = home.object(py)?;
     let (name, names) = (intern!(py, "call_soon"), &stdlib::get().names_context);
     match argument {
-        Some(argument) => call::call_method_named(py, &event_loop, name, [callback, argument], names, context),
+        Some(argument) => {
+            call::call_method_named(py, &event_loop, name, [callback, argument], names, context)
+        }
         None => call::call_method_named(py, &event_loop, name, [callback], names, context),
     }
     .map(drop)
 }
 
 /// Schedules `callback(future)` in `context`: what `add_done_callback` promises.
-pub fn done_callback(py: Python<'_>, home: &Home, callback: &Obj, future: &Obj, context: &Obj) -> PyResult<()> {
+pub fn done_callback(
+    py: Python<'_>,
+    home: &Home,
+    callback: &Obj,
+    future: &Obj,
+    context: &Obj,
+) -> PyResult<()> {
     let pushed = home.with_ours(py, |event_loop| {
         if event_loop.overridden.get() {
             return Ok(false);
@@ -70,7 +84,14 @@ pub fn check_thread(event_loop: This<'_, LoopCore>) -> PyResult<()> {
 }
 
 /// In debug mode: `TypeError` for a coroutine or what cannot be called, by asyncio's own check.
-pub fn check_callback(event_loop: This<'_, LoopCore>, callback: &Obj, method: &str) -> PyResult<()> {
-    event_loop.bind().call_method1(intern!(event_loop.py(), "_check_callback"), (callback.bind(event_loop.py()), method))?;
+pub fn check_callback(
+    event_loop: This<'_, LoopCore>,
+    callback: &Obj,
+    method: &str,
+) -> PyResult<()> {
+    event_loop.bind().call_method1(
+        intern!(event_loop.py(), "_check_callback"),
+        (callback.bind(event_loop.py()), method),
+    )?;
     Ok(())
 }

@@ -21,17 +21,27 @@ pub fn descriptor(py: Python<'_>, object: &Obj) -> PyResult<RawFd> {
             let fd = if object.is_instance_of::<pyo3::types::PyInt>() {
                 object.extract::<i64>().ok()
             } else {
-                object.call_method0(intern!(py, "fileno")).and_then(|fd| fd.extract::<i64>()).ok()
+                object
+                    .call_method0(intern!(py, "fileno"))
+                    .and_then(|fd| fd.extract::<i64>())
+                    .ok()
             };
             match fd {
                 Some(fd) => fd,
-                None => return Err(PyValueError::new_err(format!("Invalid file object: {}", object.repr()?))),
+                None => {
+                    return Err(PyValueError::new_err(format!(
+                        "Invalid file object: {}",
+                        object.repr()?
+                    )));
+                }
             }
         }
     };
     match RawFd::try_from(fd) {
         Ok(fd) if fd >= 0 => Ok(fd),
-        Ok(_) | Err(_) => Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}"))),
+        Ok(_) | Err(_) => Err(PyValueError::new_err(format!(
+            "Invalid file descriptor: {fd}"
+        ))),
     }
 }
 
@@ -43,7 +53,9 @@ enum Side {
 
 fn add(this: This<'_, LoopCore>, args: Args<'_>, side: Side) -> PyResult<Obj> {
     let (Some(fd), Some(callback)) = (args.get(0), args.get(1)) else {
-        return Err(PyTypeError::new_err("a file descriptor and a callback are required"));
+        return Err(PyTypeError::new_err(
+            "a file descriptor and a callback are required",
+        ));
     };
     let kernel = this.kernel()?;
     let fd = descriptor(this.py(), fd)?;
@@ -62,7 +74,9 @@ fn remove(this: This<'_, LoopCore>, args: Args<'_>, side: Side) -> PyResult<Obj>
     let Some(fd) = args.get(0) else {
         return Err(PyTypeError::new_err("a file descriptor is required"));
     };
-    let Some(kernel) = this.kernel_if_open() else { return Ok(Obj::bool(this.py(), false)) };
+    let Some(kernel) = this.kernel_if_open() else {
+        return Ok(Obj::bool(this.py(), false));
+    };
     let removed = match descriptor(this.py(), fd) {
         Ok(fd) => match side {
             Side::Read => kernel.remove_reader(fd),
@@ -97,7 +111,9 @@ fn cancel_replaced(py: Python<'_>, replaced: Option<Callback>) -> PyResult<()> {
 
 fn add_signal(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
     let (Some(signum), Some(callback)) = (args.get(0), args.get(1)) else {
-        return Err(PyTypeError::new_err("a signal number and a callback are required"));
+        return Err(PyTypeError::new_err(
+            "a signal number and a callback are required",
+        ));
     };
     let kernel: std::rc::Rc<Kernel> = this.kernel()?;
     let signum: i32 = signum.bind(this.py()).extract()?;
@@ -107,9 +123,13 @@ fn add_signal(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
 }
 
 fn remove_signal(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
-    let Some(signum) = args.get(0) else { return Err(PyTypeError::new_err("a signal number is required")) };
+    let Some(signum) = args.get(0) else {
+        return Err(PyTypeError::new_err("a signal number is required"));
+    };
     let signum: i32 = signum.bind(this.py()).extract()?;
-    let removed = this.kernel_if_open().and_then(|kernel| kernel.remove_signal(signum));
+    let removed = this
+        .kernel_if_open()
+        .and_then(|kernel| kernel.remove_signal(signum));
     Ok(Obj::bool(this.py(), removed.is_some()))
 }
 

@@ -17,7 +17,10 @@ pub struct PyWorld {
 impl PyWorld {
     /// The operating system's world.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { os: OsWorld::new()?, shown: Cell::new(None) })
+        Ok(Self {
+            os: OsWorld::new()?,
+            shown: Cell::new(None),
+        })
     }
 
     /// The operating system's part.

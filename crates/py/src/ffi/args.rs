@@ -54,7 +54,8 @@ impl<'a> Args<'a> {
             Some(unsafe { &*std::ptr::from_ref(names).cast::<Obj>() })
         };
         // SAFETY: `names` is a tuple when it is given.
-        let named = names.map_or(0, |names| unsafe { ffi::PyTuple_GET_SIZE(names.as_ptr()) } as usize);
+        let named = names.map_or(0, |names| unsafe { ffi::PyTuple_GET_SIZE(names.as_ptr()) }
+            as usize);
         let total = positional + named;
         let values = if total == 0 {
             &[]
@@ -62,7 +63,11 @@ impl<'a> Args<'a> {
             // SAFETY: vectorcall passes that many valid pointers.
             unsafe { std::slice::from_raw_parts(values.cast::<Arg>(), total) }
         };
-        Self { values, positional, names }
+        Self {
+            values,
+            positional,
+            names,
+        }
     }
 
     /// Whether any was given by name.
@@ -77,24 +82,45 @@ impl<'a> Args<'a> {
 
     /// The positional arguments from `index` on.
     pub fn rest(&self, index: usize) -> impl ExactSizeIterator<Item = &'a Obj> + use<'a> {
-        self.values[..self.positional].get(index..).unwrap_or_default().iter().map(Arg::get)
+        self.values[..self.positional]
+            .get(index..)
+            .unwrap_or_default()
+            .iter()
+            .map(Arg::get)
     }
 
     /// The named arguments.
-    pub fn named<'py>(&self, py: Python<'py>) -> impl Iterator<Item = (Bound<'py, PyString>, &'a Obj)> + use<'a, 'py> {
+    pub fn named<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> impl Iterator<Item = (Bound<'py, PyString>, &'a Obj)> + use<'a, 'py> {
         let names: Vec<_> = match self.names {
             None => Vec::new(),
             Some(names) => match names.bind(py).cast::<PyTuple>() {
-                Ok(names) => names.iter().filter_map(|name| name.cast_into::<PyString>().ok()).collect(),
+                Ok(names) => names
+                    .iter()
+                    .filter_map(|name| name.cast_into::<PyString>().ok())
+                    .collect(),
                 Err(_) => Vec::new(),
             },
         };
-        names.into_iter().zip(self.values[self.positional..].iter().map(Arg::get))
+        names
+            .into_iter()
+            .zip(self.values[self.positional..].iter().map(Arg::get))
     }
 
     /// Takes the arguments apart for a function without `*args`. `TypeError` as a Python function's otherwise.
-    pub fn parse<const N: usize>(&self, py: Python<'_>, signature: &Signature<N>) -> PyResult<[Option<&'a Obj>; N]> {
-        let Signature { function, names, required, positional } = signature;
+    pub fn parse<const N: usize>(
+        &self,
+        py: Python<'_>,
+        signature: &Signature<N>,
+    ) -> PyResult<[Option<&'a Obj>; N]> {
+        let Signature {
+            function,
+            names,
+            required,
+            positional,
+        } = signature;
         if self.positional > *positional {
             return Err(PyTypeError::new_err(format!(
                 "{function}() takes at most {positional} positional argument{} ({} given)",
@@ -115,7 +141,9 @@ impl<'a> Args<'a> {
                     )));
                 };
                 if found[index].replace(value).is_some() {
-                    return Err(PyTypeError::new_err(format!("{function}() got multiple values for argument '{name}'")));
+                    return Err(PyTypeError::new_err(format!(
+                        "{function}() got multiple values for argument '{name}'"
+                    )));
                 }
             }
         }
@@ -140,7 +168,11 @@ pub struct InitArgs {
 
 impl InitArgs {
     /// Flattens them.
-    pub fn new(py: Python<'_>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    pub fn new(
+        py: Python<'_>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
         let mut values: Vec<Obj> = args.iter().map(Obj::from).collect();
         let positional = values.len();
         let mut names = None;
@@ -148,13 +180,24 @@ impl InitArgs {
             names = Some(Obj::from(PyTuple::new(py, kwargs.keys())?));
             values.extend(kwargs.values().iter().map(Obj::from));
         }
-        Ok(Self { values, positional, names, _not_send: PhantomData })
+        Ok(Self {
+            values,
+            positional,
+            names,
+            _not_send: PhantomData,
+        })
     }
 
     /// As the arguments of a fast call.
     pub fn as_args(&self) -> Args<'_> {
         // SAFETY: Obj and Arg are both transparent pointers, and Arg only lends what Obj owns.
-        let values = unsafe { std::slice::from_raw_parts(self.values.as_ptr().cast::<Arg>(), self.values.len()) };
-        Args { values, positional: self.positional, names: self.names.as_ref() }
+        let values = unsafe {
+            std::slice::from_raw_parts(self.values.as_ptr().cast::<Arg>(), self.values.len())
+        };
+        Args {
+            values,
+            positional: self.positional,
+            names: self.names.as_ref(),
+        }
     }
 }

@@ -49,7 +49,9 @@ pub fn catch<R>(body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
             .map(|text| (*text).to_owned())
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "a panic without a message".to_owned());
-        let place = PLACE.with(|note| note.borrow_mut().take()).unwrap_or_else(|| "an unknown place".to_owned());
+        let place = PLACE
+            .with(|note| note.borrow_mut().take())
+            .unwrap_or_else(|| "an unknown place".to_owned());
         Err(InternalError::new_err(format!("panic at {place}: {what}")))
     })
 }
@@ -67,7 +69,12 @@ fn guard<R>(py: Python<'_>, failed: R, body: impl FnOnce() -> PyResult<R>) -> R 
 /// C is given one function pointer and no place for more, so the Rust function must be known by its type alone. Such
 /// types have no size, and a value of one can be made from nothing.
 fn conjure<F: Copy>() -> F {
-    const { assert!(size_of::<F>() == 0, "a function that is called from C captures nothing") };
+    const {
+        assert!(
+            size_of::<F>() == 0,
+            "a function that is called from C captures nothing"
+        )
+    };
     // SAFETY: F has no size, so it has no bytes that could be invalid; it is inhabited, because `Builder` and
     // `Function` only name these trampolines when they have been given a value of it.
     unsafe { std::mem::zeroed() }
@@ -103,7 +110,8 @@ where
     // SAFETY: the method descriptor has checked the class; the caller keeps the arguments alive.
     unsafe {
         enter(slf, ptr::null_mut(), |this| {
-            conjure::<F>()(this, Args::from_vectorcall(args, count as usize, &names)).map(Obj::into_ptr)
+            conjure::<F>()(this, Args::from_vectorcall(args, count as usize, &names))
+                .map(Obj::into_ptr)
         })
     }
 }
@@ -124,10 +132,16 @@ where
         guard(py, ptr::null_mut(), || {
             let object = Obj::from_borrowed(slf);
             let Some(this) = T::find(py, &object) else {
-                let (name, kind) = (T::NAME.to_string_lossy(), object.bind(py).get_type().name()?);
-                return Err(PyTypeError::new_err(format!("a {name} is required, not a '{kind}' object")));
+                let (name, kind) = (
+                    T::NAME.to_string_lossy(),
+                    object.bind(py).get_type().name()?,
+                );
+                return Err(PyTypeError::new_err(format!(
+                    "a {name} is required, not a '{kind}' object"
+                )));
             };
-            conjure::<F>()(this, Args::from_vectorcall(args, count as usize, &names)).map(Obj::into_ptr)
+            conjure::<F>()(this, Args::from_vectorcall(args, count as usize, &names))
+                .map(Obj::into_ptr)
         })
     }
 }
@@ -141,7 +155,11 @@ where
     F: for<'a> Fn(This<'a, T>) -> PyResult<Obj> + Copy,
 {
     // SAFETY: the descriptor has checked the class.
-    unsafe { enter(slf, ptr::null_mut(), |this| conjure::<F>()(this).map(Obj::into_ptr)) }
+    unsafe {
+        enter(slf, ptr::null_mut(), |this| {
+            conjure::<F>()(this).map(Obj::into_ptr)
+        })
+    }
 }
 
 /// A setter; a null value deletes.
@@ -166,7 +184,11 @@ where
     F: for<'a> Fn(This<'a, T>) -> PyResult<Option<Obj>> + Copy,
 {
     // SAFETY: the interpreter calls a slot with an instance.
-    unsafe { enter(slf, ptr::null_mut(), |this| Ok(conjure::<F>()(this)?.map_or(ptr::null_mut(), Obj::into_ptr))) }
+    unsafe {
+        enter(slf, ptr::null_mut(), |this| {
+            Ok(conjure::<F>()(this)?.map_or(ptr::null_mut(), Obj::into_ptr))
+        })
+    }
 }
 
 /// `tp_init`.
@@ -259,16 +281,18 @@ where
     // SAFETY: as in `unary`; `result` is the caller's out parameter.
     unsafe {
         *result = ptr::null_mut();
-        enter(slf, ffi::PySendResult::PYGEN_ERROR, |this| match conjure::<F>()(this)? {
-            Resumed::Yielded(value) => {
-                *result = value.into_ptr();
-                Ok(ffi::PySendResult::PYGEN_NEXT)
+        enter(slf, ffi::PySendResult::PYGEN_ERROR, |this| {
+            match conjure::<F>()(this)? {
+                Resumed::Yielded(value) => {
+                    *result = value.into_ptr();
+                    Ok(ffi::PySendResult::PYGEN_NEXT)
+                }
+                Resumed::Returned(value) => {
+                    *result = value.into_ptr();
+                    Ok(ffi::PySendResult::PYGEN_RETURN)
+                }
+                Resumed::Raised(error) => Err(error),
             }
-            Resumed::Returned(value) => {
-                *result = value.into_ptr();
-                Ok(ffi::PySendResult::PYGEN_RETURN)
-            }
-            Resumed::Raised(error) => Err(error),
         })
     }
 }

@@ -19,7 +19,9 @@ where
 {
     ffi::PyMethodDef {
         ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: border::method::<T, F> },
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunctionFastWithKeywords: border::method::<T, F>,
+        },
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
         ml_doc: doc.as_ptr(),
     }
@@ -37,19 +39,27 @@ impl<T: Native> Function<T> {
     where
         F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
     {
-        Self { definition: Box::leak(Box::new(definition::<T, F>(name, doc))), _class: PhantomData }
+        Self {
+            definition: Box::leak(Box::new(definition::<T, F>(name, doc))),
+            _class: PhantomData,
+        }
     }
 
     /// The callable `object.name`. `TypeError` if the object is not a `T`.
     pub fn bind(&self, py: Python<'_>, object: &Obj) -> PyResult<Obj> {
         if !T::class().is_instance(object) {
-            return Err(pyo3::exceptions::PyTypeError::new_err("bound to an object of another class"));
+            return Err(pyo3::exceptions::PyTypeError::new_err(
+                "bound to an object of another class",
+            ));
         }
         // SAFETY: the definition lives as long as the process and is not written to; the object is counted by the
         // callable, and of the class that the function expects.
         unsafe {
             let definition = std::ptr::from_ref(self.definition).cast_mut();
-            Obj::from_owned_or_err(py, ffi::PyCFunction_NewEx(definition, object.as_ptr(), std::ptr::null_mut()))
+            Obj::from_owned_or_err(
+                py,
+                ffi::PyCFunction_NewEx(definition, object.as_ptr(), std::ptr::null_mut()),
+            )
         }
     }
 }

@@ -16,14 +16,22 @@ pub fn with_bytes<R>(py: Python<'_>, object: &Obj, look: impl FnOnce(&[u8]) -> R
     let view = View::new(py, object, ffi::PyBUF_SIMPLE)?;
     // SAFETY: the view is a contiguous run of `len` bytes until it is released; no Python code runs meanwhile, so
     // nothing writes to it.
-    Ok(look(unsafe { slice::from_raw_parts(view.start(), view.len()) }))
+    Ok(look(unsafe {
+        slice::from_raw_parts(view.start(), view.len())
+    }))
 }
 
 /// Gives the bytes of a writable buffer to `fill`, which must not run Python code.
-pub fn with_bytes_mut<R>(py: Python<'_>, object: &Obj, fill: impl FnOnce(&mut [u8]) -> R) -> PyResult<R> {
+pub fn with_bytes_mut<R>(
+    py: Python<'_>,
+    object: &Obj,
+    fill: impl FnOnce(&mut [u8]) -> R,
+) -> PyResult<R> {
     let view = View::new(py, object, ffi::PyBUF_WRITABLE)?;
     // SAFETY: as in `with_bytes`, and the exporter has agreed to writing.
-    Ok(fill(unsafe { slice::from_raw_parts_mut(view.start(), view.len()) }))
+    Ok(fill(unsafe {
+        slice::from_raw_parts_mut(view.start(), view.len())
+    }))
 }
 
 struct View(Box<ffi::Py_buffer>);
@@ -40,7 +48,11 @@ impl View {
 
     /// Never null, as slices want it: an empty buffer may be.
     fn start(&self) -> *mut u8 {
-        if self.0.buf.is_null() { std::ptr::dangling_mut() } else { self.0.buf.cast() }
+        if self.0.buf.is_null() {
+            std::ptr::dangling_mut()
+        } else {
+            self.0.buf.cast()
+        }
     }
 
     fn len(&self) -> usize {
@@ -73,6 +85,9 @@ pub fn of_bytes(object: &Obj) -> Option<&[u8]> {
             return None;
         }
         let start = ffi::PyBytes_AS_STRING(object.as_ptr()).cast::<u8>();
-        Some(slice::from_raw_parts(start, ffi::PyBytes_Size(object.as_ptr()) as usize))
+        Some(slice::from_raw_parts(
+            start,
+            ffi::PyBytes_Size(object.as_ptr()) as usize,
+        ))
     }
 }

@@ -32,7 +32,12 @@ pub fn call<const N: usize>(py: Python<'_>, callable: &Obj, args: [&Obj; N]) -> 
 /// `callable(*args)` with the arguments in a tuple.
 pub fn call_tuple(py: Python<'_>, callable: &Obj, args: &Obj) -> PyResult<Obj> {
     // SAFETY: `args` is a tuple: the handle made it.
-    unsafe { Obj::from_owned_or_err(py, ffi::PyObject_Call(callable.as_ptr(), args.as_ptr(), ptr::null_mut())) }
+    unsafe {
+        Obj::from_owned_or_err(
+            py,
+            ffi::PyObject_Call(callable.as_ptr(), args.as_ptr(), ptr::null_mut()),
+        )
+    }
 }
 
 /// `object.name(*args)` without making the bound method.
@@ -93,7 +98,11 @@ pub fn tuple<'a>(py: Python<'_>, items: impl ExactSizeIterator<Item = &'a Obj>) 
     unsafe {
         let tuple = Obj::from_owned_or_err(py, ffi::PyTuple_New(items.len() as ffi::Py_ssize_t))?;
         for (index, item) in items.enumerate() {
-            ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index as ffi::Py_ssize_t, item.clone().into_ptr());
+            ffi::PyTuple_SET_ITEM(
+                tuple.as_ptr(),
+                index as ffi::Py_ssize_t,
+                item.clone().into_ptr(),
+            );
         }
         Ok(tuple)
     }
@@ -103,7 +112,10 @@ pub fn tuple<'a>(py: Python<'_>, items: impl ExactSizeIterator<Item = &'a Obj>) 
 pub fn bytes(py: Python<'_>, content: &[u8]) -> PyResult<Obj> {
     // SAFETY: copies that many bytes from a valid pointer, or returns null with an error set.
     unsafe {
-        let bytes = ffi::PyBytes_FromStringAndSize(content.as_ptr().cast(), content.len() as ffi::Py_ssize_t);
+        let bytes = ffi::PyBytes_FromStringAndSize(
+            content.as_ptr().cast(),
+            content.len() as ffi::Py_ssize_t,
+        );
         Obj::from_owned_or_err(py, bytes)
     }
 }

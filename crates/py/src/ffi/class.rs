@@ -135,18 +135,26 @@ impl<'a, T: Native> This<'a, T> {
     /// Views the object as a `T` if its type is exactly `T`'s class.
     pub fn exact(py: Python<'a>, object: &'a Obj) -> Option<Self> {
         // SAFETY: the class is checked, and the borrow keeps the object alive.
-        T::class().is_exact(object).then(|| unsafe { Self::new(py, object.as_ptr()) })
+        T::class()
+            .is_exact(object)
+            .then(|| unsafe { Self::new(py, object.as_ptr()) })
     }
 
     /// Views the object as a `T` if it is an instance of `T`'s class.
     pub fn instance(py: Python<'a>, object: &'a Obj) -> Option<Self> {
         // SAFETY: the class is checked, and the borrow keeps the object alive.
-        T::class().is_instance(object).then(|| unsafe { Self::new(py, object.as_ptr()) })
+        T::class()
+            .is_instance(object)
+            .then(|| unsafe { Self::new(py, object.as_ptr()) })
     }
 
     /// The same object seen as its first field, which is what the layout of a class that extends another starts with.
     pub fn project<U>(self, field: impl FnOnce(&'a T) -> &'a U) -> This<'a, U> {
-        This { py: self.py, object: self.object, value: field(self.value) }
+        This {
+            py: self.py,
+            object: self.object,
+            value: field(self.value),
+        }
     }
 }
 
@@ -224,7 +232,13 @@ pub struct Builder<T> {
 impl<T: Native> Builder<T> {
     /// A class with nothing but allocation and garbage collection.
     pub fn new() -> Self {
-        let mut builder = Self { slots: Vec::new(), methods: Vec::new(), attributes: Vec::new(), shared: Vec::new(), _class: PhantomData };
+        let mut builder = Self {
+            slots: Vec::new(),
+            methods: Vec::new(),
+            attributes: Vec::new(),
+            shared: Vec::new(),
+            _class: PhantomData,
+        };
         builder.slot(ffi::Py_tp_doc, T::DOC.as_ptr().cast_mut().cast());
         builder.slot(ffi::Py_tp_new, allocate_from_python::<T> as *mut c_void);
         builder.slot(ffi::Py_tp_dealloc, dealloc::<T> as *mut c_void);
@@ -237,7 +251,10 @@ impl<T: Native> Builder<T> {
     }
 
     fn slot(&mut self, id: c_int, function: *mut c_void) {
-        self.slots.push(ffi::PyType_Slot { slot: id, pfunc: function });
+        self.slots.push(ffi::PyType_Slot {
+            slot: id,
+            pfunc: function,
+        });
     }
 
     /// Adds a method. The function captures nothing; so do all the ones below.
@@ -245,7 +262,8 @@ impl<T: Native> Builder<T> {
     where
         F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
     {
-        self.methods.push(super::bound::definition::<T, F>(name, doc));
+        self.methods
+            .push(super::bound::definition::<T, F>(name, doc));
         self
     }
 
@@ -257,7 +275,9 @@ impl<T: Native> Builder<T> {
         F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
     {
         let mut definition = super::bound::definition::<T, F>(name, doc);
-        definition.ml_meth = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: border::shared_method::<T, F> };
+        definition.ml_meth = ffi::PyMethodDefPointer {
+            PyCFunctionFastWithKeywords: border::shared_method::<T, F>,
+        };
         self.shared.push((name, definition));
         self
     }
@@ -267,7 +287,8 @@ impl<T: Native> Builder<T> {
     where
         F: for<'a> Fn(This<'a, T>) -> PyResult<Obj> + Copy,
     {
-        self.attributes.push(attribute(name, border::getter::<T, F>, None));
+        self.attributes
+            .push(attribute(name, border::getter::<T, F>, None));
         self
     }
 
@@ -277,7 +298,11 @@ impl<T: Native> Builder<T> {
         F: for<'a> Fn(This<'a, T>) -> PyResult<Obj> + Copy,
         G: for<'a> Fn(This<'a, T>, Option<Obj>) -> PyResult<()> + Copy,
     {
-        self.attributes.push(attribute(name, border::getter::<T, F>, Some(border::setter::<T, G>)));
+        self.attributes.push(attribute(
+            name,
+            border::getter::<T, F>,
+            Some(border::setter::<T, G>),
+        ));
         self
     }
 
@@ -340,7 +365,10 @@ impl<T: Native> Builder<T> {
     where
         F: for<'a> Fn(This<'a, T>, &Obj, CompareOp) -> PyResult<Option<bool>> + Copy,
     {
-        self.slot(ffi::Py_tp_richcompare, border::compare::<T, F> as *mut c_void);
+        self.slot(
+            ffi::Py_tp_richcompare,
+            border::compare::<T, F> as *mut c_void,
+        );
         self
     }
 
@@ -366,11 +394,17 @@ impl<T: Native> Builder<T> {
     pub fn build(mut self, module: &Bound<'_, PyModule>, base: Base) -> PyResult<Obj> {
         let py = module.py();
         let class = T::class();
-        assert!(class.as_type().is_null(), "two native types share one class");
+        assert!(
+            class.as_type().is_null(),
+            "two native types share one class"
+        );
         let pointer = size_of::<*mut c_void>();
         let (bases, offset) = match &base {
             Base::Object => (None, size_of::<ffi::PyObject>().next_multiple_of(16)),
-            Base::Native(parent) => (Some(parent.object(py)), parent.offset.load(Ordering::Relaxed)),
+            Base::Native(parent) => (
+                Some(parent.object(py)),
+                parent.offset.load(Ordering::Relaxed),
+            ),
             Base::C(parent) | Base::Python(parent) => {
                 // SAFETY: both variants hold type objects: `stdlib` checked that when it looked them up.
                 let size = unsafe { (*parent.as_ptr().cast::<ffi::PyTypeObject>()).tp_basicsize };
@@ -380,7 +414,10 @@ impl<T: Native> Builder<T> {
         assert!(align_of::<T>() <= 16, "objects are aligned to 16 bytes");
         let mut size = (offset + size_of::<T>()).next_multiple_of(pointer);
         let mut members = Vec::new();
-        for (wanted, name) in [(T::WITH_DICT, c"__dictoffset__"), (T::WITH_WEAKREFS, c"__weaklistoffset__")] {
+        for (wanted, name) in [
+            (T::WITH_DICT, c"__dictoffset__"),
+            (T::WITH_WEAKREFS, c"__weaklistoffset__"),
+        ] {
             if wanted {
                 if T::WITH_DICT && members.is_empty() {
                     class.dict_offset.store(size, Ordering::Relaxed);
@@ -422,37 +459,63 @@ impl<T: Native> Builder<T> {
             name: T::NAME.as_ptr(),
             basicsize: size as c_int,
             itemsize: 0,
-            flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC) as c_uint,
+            flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC)
+                as c_uint,
             slots: self.slots.as_mut_ptr(),
         };
         // SAFETY: the spec and its tables are valid, `bases` is null or a type; the result is a new type or an error.
         let object = unsafe {
             let bases = bases.as_ref().map_or(ptr::null_mut(), Obj::as_ptr);
-            Obj::from_owned_or_err(py, ffi::PyType_FromModuleAndSpec(module.as_ptr(), &raw mut spec, bases))?
+            Obj::from_owned_or_err(
+                py,
+                ffi::PyType_FromModuleAndSpec(module.as_ptr(), &raw mut spec, bases),
+            )?
         };
         class.offset.store(offset, Ordering::Relaxed);
         if let Base::C(parent) = &base {
-            class.chained.store(parent.as_ptr().cast(), Ordering::Relaxed);
+            class
+                .chained
+                .store(parent.as_ptr().cast(), Ordering::Relaxed);
         }
         for (name, definition) in self.shared {
-            let Base::C(parent) = &base else { unreachable!("only a class with a C base shares its methods") };
+            let Base::C(parent) = &base else {
+                unreachable!("only a class with a C base shares its methods")
+            };
             // SAFETY: the definition is kept for the life of the process; the result is a new descriptor or an error.
             let descriptor = unsafe {
                 let definition = Box::leak(Box::new(definition));
-                Obj::from_owned_or_err(py, ffi::PyDescr_NewMethod(parent.as_ptr().cast(), definition))?
+                Obj::from_owned_or_err(
+                    py,
+                    ffi::PyDescr_NewMethod(parent.as_ptr().cast(), definition),
+                )?
             };
-            object.bind(py).setattr(&*name.to_string_lossy(), descriptor.bind(py))?;
+            object
+                .bind(py)
+                .setattr(&*name.to_string_lossy(), descriptor.bind(py))?;
         }
         // The class is kept for the life of the process: Rust code refers to it.
-        class.object.store(object.clone().into_ptr().cast(), Ordering::Relaxed);
-        let name = T::NAME.to_str().unwrap_or_default().rsplit('.').next().unwrap_or_default();
+        class
+            .object
+            .store(object.clone().into_ptr().cast(), Ordering::Relaxed);
+        let name = T::NAME
+            .to_str()
+            .unwrap_or_default()
+            .rsplit('.')
+            .next()
+            .unwrap_or_default();
         module.add(name, object.bind(py))?;
         Ok(object)
     }
 }
 
 fn attribute(name: &'static CStr, get: ffi::getter, set: Option<ffi::setter>) -> ffi::PyGetSetDef {
-    ffi::PyGetSetDef { name: name.as_ptr(), get: Some(get), set, doc: ptr::null(), closure: ptr::null_mut() }
+    ffi::PyGetSetDef {
+        name: name.as_ptr(),
+        get: Some(get),
+        set,
+        doc: ptr::null(),
+        closure: ptr::null_mut(),
+    }
 }
 
 /// Makes an instance of exactly `T`'s class around a value.
@@ -470,7 +533,10 @@ unsafe fn allocate<T: Native>(class: *mut ffi::PyTypeObject, value: T) -> *mut f
         let alloc = (*class).tp_alloc.unwrap_or(ffi::PyType_GenericAlloc);
         let object = alloc(class, 0);
         if !object.is_null() {
-            object.byte_add(T::class().offset.load(Ordering::Relaxed)).cast::<T>().write(value);
+            object
+                .byte_add(T::class().offset.load(Ordering::Relaxed))
+                .cast::<T>()
+                .write(value);
         }
         object
     }
@@ -491,8 +557,13 @@ unsafe extern "C" fn dealloc<T: Native>(object: *mut ffi::PyObject) {
     // and last the class, which instances of heap types hold a reference to.
     unsafe {
         let class = ffi::Py_TYPE(object);
-        let value = object.byte_add(T::class().offset.load(Ordering::Relaxed)).cast::<T>();
-        if T::FINALIZES && (*value).needs_finalizer() && ffi::PyObject_CallFinalizerFromDealloc(object) < 0 {
+        let value = object
+            .byte_add(T::class().offset.load(Ordering::Relaxed))
+            .cast::<T>();
+        if T::FINALIZES
+            && (*value).needs_finalizer()
+            && ffi::PyObject_CallFinalizerFromDealloc(object) < 0
+        {
             return;
         }
         ffi::PyObject_GC_UnTrack(object.cast());
@@ -516,7 +587,9 @@ unsafe fn clear_around<T: Native>(object: *mut ffi::PyObject) {
     // SAFETY: the dict's place holds null or an owned dict; a chained base's clear is made for its instances.
     unsafe {
         if T::WITH_DICT {
-            let place = object.byte_add(T::class().dict_offset.load(Ordering::Relaxed)).cast::<*mut ffi::PyObject>();
+            let place = object
+                .byte_add(T::class().dict_offset.load(Ordering::Relaxed))
+                .cast::<*mut ffi::PyObject>();
             let dict = place.replace(ptr::null_mut());
             drop(Obj::from_owned(dict));
         }
@@ -527,20 +600,37 @@ unsafe fn clear_around<T: Native>(object: *mut ffi::PyObject) {
     }
 }
 
-unsafe extern "C" fn traverse<T: Native>(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+unsafe extern "C" fn traverse<T: Native>(
+    object: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+) -> c_int {
     // SAFETY: the collector calls this with an instance. `T::traverse` runs no Python code and does not panic.
     unsafe {
         let class = T::class();
-        let mut visitor = Visitor { visit, arg, result: 0, _borrow: PhantomData };
+        let mut visitor = Visitor {
+            visit,
+            arg,
+            result: 0,
+            _borrow: PhantomData,
+        };
         let chained = class.chained.load(Ordering::Relaxed).as_ref();
         // An instance of a heap type shows its class once: a heap base's traverse does it, a static one's does not.
         if chained.is_none_or(|base| base.tp_flags & ffi::Py_TPFLAGS_HEAPTYPE == 0) {
             visitor.pointer(ffi::Py_TYPE(object).cast());
         }
         if T::WITH_DICT {
-            visitor.pointer(object.byte_add(class.dict_offset.load(Ordering::Relaxed)).cast::<*mut ffi::PyObject>().read());
+            visitor.pointer(
+                object
+                    .byte_add(class.dict_offset.load(Ordering::Relaxed))
+                    .cast::<*mut ffi::PyObject>()
+                    .read(),
+            );
         }
-        (*object.byte_add(class.offset.load(Ordering::Relaxed)).cast::<T>()).traverse(&mut visitor);
+        (*object
+            .byte_add(class.offset.load(Ordering::Relaxed))
+            .cast::<T>())
+        .traverse(&mut visitor);
         if visitor.result == 0
             && let Some(traverse) = chained.and_then(|base| base.tp_traverse)
         {
@@ -553,7 +643,10 @@ unsafe extern "C" fn traverse<T: Native>(object: *mut ffi::PyObject, visit: ffi:
 unsafe extern "C" fn clear<T: Native>(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: the collector calls this with an instance.
     unsafe {
-        (*object.byte_add(T::class().offset.load(Ordering::Relaxed)).cast::<T>()).clear();
+        (*object
+            .byte_add(T::class().offset.load(Ordering::Relaxed))
+            .cast::<T>())
+        .clear();
         clear_around::<T>(object);
     }
     0
@@ -581,7 +674,10 @@ unsafe extern "C" fn finalize<T: Native>(object: *mut ffi::PyObject) {
 pub fn expect_class(py: Python<'_>, object: &Obj) -> PyResult<()> {
     // SAFETY: reads the type of a valid object.
     if unsafe { ffi::PyType_Check(object.as_ptr()) } == 0 {
-        return Err(PyTypeError::new_err(format!("{} is not a class", object.bind(py))));
+        return Err(PyTypeError::new_err(format!(
+            "{} is not a class",
+            object.bind(py)
+        )));
     }
     Ok(())
 }

@@ -26,9 +26,12 @@ pub fn send(py: Python<'_>, coroutine: &Obj) -> Resumed {
         match (status, Obj::from_owned(value)) {
             (ffi::PySendResult::PYGEN_NEXT, Some(value)) => Resumed::Yielded(value),
             (ffi::PySendResult::PYGEN_RETURN, Some(value)) => Resumed::Returned(value),
-            (ffi::PySendResult::PYGEN_ERROR | ffi::PySendResult::PYGEN_NEXT | ffi::PySendResult::PYGEN_RETURN, _) => {
-                Resumed::Raised(PyErr::fetch(py))
-            }
+            (
+                ffi::PySendResult::PYGEN_ERROR
+                | ffi::PySendResult::PYGEN_NEXT
+                | ffi::PySendResult::PYGEN_RETURN,
+                _,
+            ) => Resumed::Raised(PyErr::fetch(py)),
         }
     }
 }

@@ -43,7 +43,9 @@ impl<T> Global<T> {
 
     /// What [`Global::set`] stored. Panics before that: the module's initialisation sets every global first.
     pub fn get(&self) -> &T {
-        self.0.get().unwrap_or_else(|| unreachable!("set when the module is imported"))
+        self.0
+            .get()
+            .unwrap_or_else(|| unreachable!("set when the module is imported"))
     }
 
     /// Stores the value; a second import keeps the first.

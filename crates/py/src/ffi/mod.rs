@@ -10,13 +10,13 @@
 
 pub mod args;
 pub mod border;
+pub mod bound;
 pub mod buffer;
 pub mod call;
 pub mod class;
 pub mod context;
 pub mod coroutine;
 pub mod gil;
-pub mod bound;
 pub mod obj;
 pub mod registry;
 

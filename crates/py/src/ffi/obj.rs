@@ -28,7 +28,10 @@ impl Obj {
     ///
     /// # Safety
     /// As for [`Obj::from_owned`].
-    pub(super) unsafe fn from_owned_or_err(py: Python<'_>, pointer: *mut ffi::PyObject) -> PyResult<Self> {
+    pub(super) unsafe fn from_owned_or_err(
+        py: Python<'_>,
+        pointer: *mut ffi::PyObject,
+    ) -> PyResult<Self> {
         // SAFETY: the caller's promise, handed on.
         unsafe { Self::from_owned(pointer) }.ok_or_else(|| PyErr::fetch(py))
     }
@@ -54,17 +57,27 @@ impl Obj {
     /// `True` or `False`.
     pub fn bool(_py: Python<'_>, value: bool) -> Self {
         // SAFETY: both singletons are valid for the life of the interpreter.
-        unsafe { Self::from_borrowed(if value { ffi::Py_True() } else { ffi::Py_False() }) }
+        unsafe {
+            Self::from_borrowed(if value {
+                ffi::Py_True()
+            } else {
+                ffi::Py_False()
+            })
+        }
     }
 
     /// A Python `float`.
     pub fn float(py: Python<'_>, value: f64) -> Self {
-        value.into_pyobject(py).map_or_else(|never| match never {}, |float| float.into_any().into())
+        value
+            .into_pyobject(py)
+            .map_or_else(|never| match never {}, |float| float.into_any().into())
     }
 
     /// A Python `int`.
     pub fn int(py: Python<'_>, value: i64) -> Self {
-        value.into_pyobject(py).map_or_else(|never| match never {}, |int| int.into_any().into())
+        value
+            .into_pyobject(py)
+            .map_or_else(|never| match never {}, |int| int.into_any().into())
     }
 
     /// The address, for identity comparisons.

@@ -36,7 +36,10 @@ impl Registry {
             return Entry(index);
         }
         entries.objects.push(this.as_ptr());
-        Entry(u32::try_from(entries.objects.len() - 1).unwrap_or_else(|_| panic!("over four thousand million tasks")))
+        Entry(
+            u32::try_from(entries.objects.len() - 1)
+                .unwrap_or_else(|_| panic!("over four thousand million tasks")),
+        )
     }
 
     /// Takes an object off the list.
@@ -52,6 +55,7 @@ impl Registry {
         let live = entries.objects.iter().filter(|pointer| !pointer.is_null());
         // SAFETY: an object on the list is alive: it leaves the list in its finalizer, before its memory or its weak
         // references go.
-        live.map(|&pointer| unsafe { Obj::from_borrowed(pointer) }).collect()
+        live.map(|&pointer| unsafe { Obj::from_borrowed(pointer) })
+            .collect()
     }
 }

@@ -55,7 +55,9 @@ fn resume(this: This<'_, FutureIter>) -> PyResult<Resumed> {
     let Some(future) = this.future.get() else {
         return Ok(Resumed::Returned(Obj::none(py)));
     };
-    let Some(awaited) = Future::find(py, &future) else { return Err(not_awaited()) };
+    let Some(awaited) = Future::find(py, &future) else {
+        return Err(not_awaited());
+    };
     if !awaited.is_done() {
         if this.started.replace(true) {
             return Err(not_awaited());
@@ -82,34 +84,58 @@ fn next(this: This<'_, FutureIter>) -> PyResult<Option<Obj>> {
     }
 }
 
-const THROW: Signature<3> =
-    Signature { function: "throw", names: ["type", "value", "traceback"], required: 1, positional: 3 };
+const THROW: Signature<3> = Signature {
+    function: "throw",
+    names: ["type", "value", "traceback"],
+    required: 1,
+    positional: 3,
+};
 
 fn throw(this: This<'_, FutureIter>, args: Args<'_>) -> PyResult<Obj> {
     let py = this.py();
     let [kind, value, traceback] = args.parse(py, &THROW)?;
     if value.is_some() && py.version_info() >= (3, 12) {
         let text = c"the (type, exc, tb) signature of throw() is deprecated, use the single-arg signature instead.";
-        PyErr::warn(py, &py.get_type::<pyo3::exceptions::PyDeprecationWarning>(), text, 1)?;
+        PyErr::warn(
+            py,
+            &py.get_type::<pyo3::exceptions::PyDeprecationWarning>(),
+            text,
+            1,
+        )?;
     }
     let none = Obj::none(py);
     let kind = kind.unwrap_or(&none).bind(py);
-    let given = |object: Option<&Obj>| object.filter(|object| !object.is_none()).map(|object| object.bind(py).clone());
+    let given = |object: Option<&Obj>| {
+        object
+            .filter(|object| !object.is_none())
+            .map(|object| object.bind(py).clone())
+    };
     let (value, traceback) = (given(value), given(traceback));
-    if traceback.as_ref().is_some_and(|traceback| !traceback.is_instance_of::<PyTraceback>()) {
-        return Err(PyTypeError::new_err("throw() third argument must be a traceback object"));
+    if traceback
+        .as_ref()
+        .is_some_and(|traceback| !traceback.is_instance_of::<PyTraceback>())
+    {
+        return Err(PyTypeError::new_err(
+            "throw() third argument must be a traceback object",
+        ));
     }
-    let is_class = kind.cast::<PyType>().is_ok_and(|class| class.is_subclass_of::<PyBaseException>().unwrap_or(false));
+    let is_class = kind
+        .cast::<PyType>()
+        .is_ok_and(|class| class.is_subclass_of::<PyBaseException>().unwrap_or(false));
     let exception = match value {
         Some(value) if is_class && value.is_instance(kind)? => value,
         Some(value) if is_class => kind.call1((value,))?,
         None if is_class => kind.call0()?,
         Some(_) if kind.is_instance_of::<PyBaseException>() => {
-            return Err(PyTypeError::new_err("instance exception may not have a separate value"));
+            return Err(PyTypeError::new_err(
+                "instance exception may not have a separate value",
+            ));
         }
         None if kind.is_instance_of::<PyBaseException>() => kind.clone(),
         Some(_) | None => {
-            return Err(PyTypeError::new_err("exceptions must be classes deriving BaseException or instances of such a class"));
+            return Err(PyTypeError::new_err(
+                "exceptions must be classes deriving BaseException or instances of such a class",
+            ));
         }
     };
     if let Some(traceback) = traceback {
@@ -133,7 +159,11 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             },
             c"send($self, value, /)\n--\n\nAs next(); the value is ignored.",
         )
-        .method(c"throw", throw, c"throw($self, exception, /)\n--\n\nRaise the exception here.")
+        .method(
+            c"throw",
+            throw,
+            c"throw($self, exception, /)\n--\n\nRaise the exception here.",
+        )
         .method(
             c"close",
             |this, _args| {

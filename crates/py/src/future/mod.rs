@@ -125,12 +125,16 @@ impl Future {
 
     /// A pending future that is not an object yet.
     pub fn of(home: Home) -> Self {
-        Self { home, ..Self::default() }
+        Self {
+            home,
+            ..Self::default()
+        }
     }
 
     /// In debug mode, keeps the stack that leads here.
     pub fn start_tracing(&self, py: Python<'_>) -> PyResult<()> {
-        self.source_traceback.set(traceback_if_debug(py, &self.home)?);
+        self.source_traceback
+            .set(traceback_if_debug(py, &self.home)?);
         Ok(())
     }
 
@@ -162,26 +166,65 @@ impl Future {
 
 /// In debug mode, the stack that leads here, as `asyncio` stores it.
 pub fn traceback_if_debug(py: Python<'_>, home: &Home) -> PyResult<Option<Obj>> {
-    if home.debug(py)? { call::call(py, &stdlib::get().extract_stack, []).map(Some) } else { Ok(None) }
+    if home.debug(py)? {
+        call::call(py, &stdlib::get().extract_stack, []).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// `RuntimeError` as asyncio's for an object whose `__init__` has not run.
 pub fn alive(this: This<'_, Future>) -> PyResult<This<'_, Future>> {
     if this.home.is_empty() {
         let name = this.bind().get_type().name()?;
-        let name = if name.to_string().contains("Task") { "Task" } else { "Future" };
-        return Err(PyRuntimeError::new_err(format!("{name} object is not initialized.")));
+        let name = if name.to_string().contains("Task") {
+            "Task"
+        } else {
+            "Future"
+        };
+        return Err(PyRuntimeError::new_err(format!(
+            "{name} object is not initialized."
+        )));
     }
     Ok(this)
 }
 
-const INIT: Signature<1> = Signature { function: "Future", names: ["loop"], required: 0, positional: 0 };
-const ADD: Signature<2> =
-    Signature { function: "add_done_callback", names: ["fn", "context"], required: 1, positional: 1 };
-const ONE: Signature<1> = Signature { function: "set_result", names: ["result"], required: 1, positional: 1 };
-const EXCEPTION: Signature<1> = Signature { function: "set_exception", names: ["exception"], required: 1, positional: 1 };
-const REMOVE: Signature<1> = Signature { function: "remove_done_callback", names: ["fn"], required: 1, positional: 1 };
-const CANCEL: Signature<1> = Signature { function: "cancel", names: ["msg"], required: 0, positional: 1 };
+const INIT: Signature<1> = Signature {
+    function: "Future",
+    names: ["loop"],
+    required: 0,
+    positional: 0,
+};
+const ADD: Signature<2> = Signature {
+    function: "add_done_callback",
+    names: ["fn", "context"],
+    required: 1,
+    positional: 1,
+};
+const ONE: Signature<1> = Signature {
+    function: "set_result",
+    names: ["result"],
+    required: 1,
+    positional: 1,
+};
+const EXCEPTION: Signature<1> = Signature {
+    function: "set_exception",
+    names: ["exception"],
+    required: 1,
+    positional: 1,
+};
+const REMOVE: Signature<1> = Signature {
+    function: "remove_done_callback",
+    names: ["fn"],
+    required: 1,
+    positional: 1,
+};
+const CANCEL: Signature<1> = Signature {
+    function: "cancel",
+    names: ["msg"],
+    required: 0,
+    positional: 1,
+};
 
 /// The message that `cancel(msg=None)` was given.
 pub fn cancel_argument(py: Python<'_>, args: Args<'_>) -> PyResult<Option<Obj>> {
@@ -309,43 +352,47 @@ fn attributes<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
             |this, value| {
                 let blocking = match value {
                     Some(value) => value.bind(this.py()).is_truthy()?,
-                    None => return Err(pyo3::exceptions::PyAttributeError::new_err("cannot delete attribute")),
+                    None => {
+                        return Err(pyo3::exceptions::PyAttributeError::new_err(
+                            "cannot delete attribute",
+                        ));
+                    }
                 };
                 T::future(this).blocking.set(blocking);
                 Ok(())
             },
         )
-        .getter(c"_loop", |this| Ok(T::future(this).home.object_or_none(this.py())))
-        .getter(
-            c"_state",
-            |this| Ok(T::future(this).state.get().name(this.py())))
-        .getter(
-            c"_result",
-            |this| {
-                let future = T::future(this);
-                match future.state.get() {
-                    State::Returned => Ok(future.value.get_or_none(this.py())),
-                    State::Pending | State::Cancelled | State::Raised => Ok(Obj::none(this.py())),
-                }
-            })
-        .getter(
-            c"_exception",
-            |this| {
-                let future = T::future(this);
-                match future.state.get() {
-                    State::Raised => Ok(future.value.get_or_none(this.py())),
-                    State::Pending | State::Cancelled | State::Returned => Ok(Obj::none(this.py())),
-                }
-            })
+        .getter(c"_loop", |this| {
+            Ok(T::future(this).home.object_or_none(this.py()))
+        })
+        .getter(c"_state", |this| {
+            Ok(T::future(this).state.get().name(this.py()))
+        })
+        .getter(c"_result", |this| {
+            let future = T::future(this);
+            match future.state.get() {
+                State::Returned => Ok(future.value.get_or_none(this.py())),
+                State::Pending | State::Cancelled | State::Raised => Ok(Obj::none(this.py())),
+            }
+        })
+        .getter(c"_exception", |this| {
+            let future = T::future(this);
+            match future.state.get() {
+                State::Raised => Ok(future.value.get_or_none(this.py())),
+                State::Pending | State::Cancelled | State::Returned => Ok(Obj::none(this.py())),
+            }
+        })
         .getter(c"_callbacks", |this| waiters::as_list(T::future(this)))
-        .getter(
-            c"_source_traceback",
-            |this| Ok(T::future(this).source_traceback.get_or_none(this.py())))
+        .getter(c"_source_traceback", |this| {
+            Ok(T::future(this).source_traceback.get_or_none(this.py()))
+        })
         .property(
             c"_cancel_message",
             |this| Ok(T::future(this).cancel_message.get_or_none(this.py())),
             |this, value| {
-                T::future(this).cancel_message.set(value.filter(|message| !message.is_none()));
+                T::future(this)
+                    .cancel_message
+                    .set(value.filter(|message| !message.is_none()));
                 Ok(())
             },
         )
@@ -354,7 +401,9 @@ fn attributes<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
             |this| Ok(Obj::bool(this.py(), T::future(this).log_traceback.get())),
             |this, value| {
                 if value.is_none_or(|value| value.bind(this.py()).is_truthy().unwrap_or(true)) {
-                    return Err(PyValueError::new_err("_log_traceback can only be set to False"));
+                    return Err(PyValueError::new_err(
+                        "_log_traceback can only be set to False",
+                    ));
                 }
                 T::future(this).log_traceback.set(false);
                 Ok(())
@@ -363,7 +412,11 @@ fn attributes<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
 }
 
 /// Runs `use_it` on an object that is exactly our Future or our Task, as a future.
-pub fn with_exact<R>(py: Python<'_>, object: &Obj, use_it: impl FnOnce(This<'_, Future>) -> R) -> Option<R> {
+pub fn with_exact<R>(
+    py: Python<'_>,
+    object: &Obj,
+    use_it: impl FnOnce(This<'_, Future>) -> R,
+) -> Option<R> {
     if let Some(future) = This::<Future>::exact(py, object) {
         return Some(use_it(future));
     }

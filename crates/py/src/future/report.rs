@@ -27,6 +27,9 @@ fn report(this: This<'_, Future>) -> PyResult<()> {
     if let Some(traceback) = this.source_traceback() {
         context.set_item("source_traceback", traceback.bind(py))?;
     }
-    this.home.object(py)?.bind(py).call_method1("call_exception_handler", (context,))?;
+    this.home
+        .object(py)?
+        .bind(py)
+        .call_method1("call_exception_handler", (context,))?;
     Ok(())
 }

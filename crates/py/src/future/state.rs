@@ -46,14 +46,20 @@ pub enum Outcome {
 }
 
 fn invalid(message: &'static str) -> PyErr {
-    Python::attach(|py| match stdlib::get().invalid_state_error.bind(py).cast::<PyType>() {
-        Ok(class) => PyErr::from_type(class.clone(), message),
-        Err(error) => error.into(),
-    })
+    Python::attach(
+        |py| match stdlib::get().invalid_state_error.bind(py).cast::<PyType>() {
+            Ok(class) => PyErr::from_type(class.clone(), message),
+            Err(error) => error.into(),
+        },
+    )
 }
 
 fn pending(this: This<'_, Future>) -> PyResult<()> {
-    if this.is_done() { Err(invalid("invalid state")) } else { Ok(()) }
+    if this.is_done() {
+        Err(invalid("invalid state"))
+    } else {
+        Ok(())
+    }
 }
 
 /// `Pending` to `Returned`.
@@ -69,10 +75,15 @@ pub fn set_exception(this: This<'_, Future>, exception: Obj) -> PyResult<()> {
     let py = this.py();
     pending(this)?;
     let mut exception = match exception.bind(py).cast::<PyType>() {
-        Ok(class) if class.is_subclass_of::<pyo3::exceptions::PyBaseException>()? => call::call(py, &exception, [])?,
+        Ok(class) if class.is_subclass_of::<pyo3::exceptions::PyBaseException>()? => {
+            call::call(py, &exception, [])?
+        }
         Ok(_) | Err(_) => exception,
     };
-    if !exception.bind(py).is_instance_of::<pyo3::exceptions::PyBaseException>() {
+    if !exception
+        .bind(py)
+        .is_instance_of::<pyo3::exceptions::PyBaseException>()
+    {
         return Err(PyTypeError::new_err("invalid exception object"));
     }
     if exception.bind(py).is_instance_of::<PyStopIteration>() {
@@ -85,11 +96,14 @@ pub fn set_exception(this: This<'_, Future>, exception: Obj) -> PyResult<()> {
 
 /// A `StopIteration` in a coroutine would read as its return. Python 3.13 wraps it, older ones refuse it.
 fn refuse_stop_iteration(py: Python<'_>, exception: Obj) -> PyResult<Obj> {
-    const MESSAGE: &str = "StopIteration interacts badly with generators and cannot be raised into a Future";
+    const MESSAGE: &str =
+        "StopIteration interacts badly with generators and cannot be raised into a Future";
     if !stdlib::get().wraps_stop_iteration {
         return Err(PyTypeError::new_err(MESSAGE));
     }
-    let wrapper = PyRuntimeError::new_err(MESSAGE).into_value(py).into_bound(py);
+    let wrapper = PyRuntimeError::new_err(MESSAGE)
+        .into_value(py)
+        .into_bound(py);
     wrapper.setattr(intern!(py, "__cause__"), exception.bind(py))?;
     wrapper.setattr(intern!(py, "__context__"), exception.bind(py))?;
     Ok(wrapper.into())
@@ -99,7 +113,8 @@ fn refuse_stop_iteration(py: Python<'_>, exception: Obj) -> PyResult<Obj> {
 pub fn raise(this: This<'_, Future>, exception: Obj) -> PyResult<()> {
     let py = this.py();
     let traceback = exception.bind(py).getattr(intern!(py, "__traceback__"))?;
-    this.traceback.set((!traceback.is_none()).then(|| traceback.into()));
+    this.traceback
+        .set((!traceback.is_none()).then(|| traceback.into()));
     this.value.set(exception);
     this.state.set(State::Raised);
     waiters::schedule(this)
@@ -152,7 +167,9 @@ pub fn outcome(this: This<'_, Future>) -> PyResult<Outcome> {
 fn restore_traceback(py: Python<'_>, exception: &Obj, traceback: Option<Obj>) -> PyResult<()> {
     let traceback = traceback.unwrap_or_else(|| Obj::none(py));
     debug_assert!(traceback.is_none() || traceback.bind(py).is_instance_of::<PyTraceback>());
-    exception.bind(py).setattr(intern!(py, "__traceback__"), traceback.bind(py))
+    exception
+        .bind(py)
+        .setattr(intern!(py, "__traceback__"), traceback.bind(py))
 }
 
 /// `result()`.

@@ -35,7 +35,9 @@ impl Waiter {
         match (self, other) {
             (Waiter::Task(a), Waiter::Task(b)) => a.is(b),
             (Waiter::Callback(a, x), Waiter::Callback(b, y)) => a.is(b) && x.is(y),
-            (Waiter::Task(_), Waiter::Callback(..)) | (Waiter::Callback(..), Waiter::Task(_)) => false,
+            (Waiter::Task(_), Waiter::Callback(..)) | (Waiter::Callback(..), Waiter::Task(_)) => {
+                false
+            }
         }
     }
 }
@@ -163,5 +165,7 @@ pub fn as_list(this: This<'_, Future>) -> PyResult<Obj> {
     if pairs.is_empty() {
         return Ok(Obj::none(py));
     }
-    Ok(PyList::new(py, pairs.iter().map(|pair| pair.bind(py)))?.into_any().into())
+    Ok(PyList::new(py, pairs.iter().map(|pair| pair.bind(py)))?
+        .into_any()
+        .into())
 }

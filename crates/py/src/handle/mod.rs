@@ -63,14 +63,26 @@ impl Native for Handle {
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.home.traverse(visitor);
-        for slot in [&self.callback, &self.args, &self.context, &self.source_traceback, &self.repr] {
+        for slot in [
+            &self.callback,
+            &self.args,
+            &self.context,
+            &self.source_traceback,
+            &self.repr,
+        ] {
             visitor.slot(slot);
         }
     }
     fn clear(&self) {
         self.home.clear();
         self.arity.set(Arity::None);
-        for slot in [&self.callback, &self.args, &self.context, &self.source_traceback, &self.repr] {
+        for slot in [
+            &self.callback,
+            &self.args,
+            &self.context,
+            &self.source_traceback,
+            &self.repr,
+        ] {
             slot.set(None);
         }
     }
@@ -95,7 +107,10 @@ impl Handle {
         args: impl ExactSizeIterator<Item = &'a Obj>,
         context: Option<&Obj>,
     ) -> PyResult<Obj> {
-        class::create(event_loop.py(), Self::new(event_loop, callback, args, context)?)
+        class::create(
+            event_loop.py(),
+            Self::new(event_loop, callback, args, context)?,
+        )
     }
 
     fn new<'a>(
@@ -123,7 +138,9 @@ impl Handle {
         };
         handle.args.set(args);
         if event_loop.debug.get() {
-            handle.source_traceback.set(traceback_if_debug(py, &handle.home)?);
+            handle
+                .source_traceback
+                .set(traceback_if_debug(py, &handle.home)?);
         }
         Ok(handle)
     }
@@ -151,7 +168,9 @@ impl Handle {
     /// `SystemExit` go up.
     pub fn run(this: This<'_, Handle>) -> PyResult<()> {
         let py = this.py();
-        let (Some(callback), Some(context)) = (this.callback.get(), this.context.get()) else { return Ok(()) };
+        let (Some(callback), Some(context)) = (this.callback.get(), this.context.get()) else {
+            return Ok(());
+        };
         let args = this.args.get();
         let outcome = context::run(py, &context, || match (this.arity.get(), &args) {
             (Arity::None, _) | (_, None) => call::call(py, &callback, []),
@@ -169,7 +188,9 @@ impl Handle {
         match (self.arity.get(), self.args.get()) {
             (Arity::Tuple, Some(args)) => Ok(args),
             (Arity::One, Some(arg)) => call::tuple(py, [&arg].into_iter()),
-            (Arity::None | Arity::One | Arity::Tuple, _) => Ok(PyTuple::empty(py).into_any().into()),
+            (Arity::None | Arity::One | Arity::Tuple, _) => {
+                Ok(PyTuple::empty(py).into_any().into())
+            }
         }
     }
 }
@@ -178,13 +199,19 @@ fn report(this: This<'_, Handle>, callback: &Obj, error: PyErr) -> PyResult<()> 
     let py = this.py();
     let context = PyDict::new(py);
     let source = source(this, callback)?;
-    context.set_item("message", format!("Exception in callback {}", source.bind(py).str()?))?;
+    context.set_item(
+        "message",
+        format!("Exception in callback {}", source.bind(py).str()?),
+    )?;
     context.set_item("exception", error.into_value(py))?;
     context.set_item("handle", this.bind())?;
     if let Some(traceback) = this.source_traceback.get() {
         context.set_item("source_traceback", traceback.bind(py))?;
     }
-    this.home.object(py)?.bind(py).call_method1(intern!(py, "call_exception_handler"), (context,))?;
+    this.home
+        .object(py)?
+        .bind(py)
+        .call_method1(intern!(py, "call_exception_handler"), (context,))?;
     Ok(())
 }
 
@@ -207,7 +234,11 @@ fn words(this: This<'_, Handle>) -> PyResult<Vec<String>> {
     }
     if let Some(traceback) = this.source_traceback.get() {
         let last = traceback.bind(py).get_item(-1)?;
-        words.push(format!("created at {}:{}", last.get_item(0)?, last.get_item(1)?));
+        words.push(format!(
+            "created at {}:{}",
+            last.get_item(0)?,
+            last.get_item(1)?
+        ));
     }
     Ok(words)
 }
@@ -219,10 +250,15 @@ fn repr(this: This<'_, Handle>) -> PyResult<Obj> {
     let mut words = words(this)?;
     if let Some(when) = timer::when_of(this) {
         let place = if this.cancelled.get() { 2 } else { 1 };
-        words.insert(place.min(words.len()), format!("when={}", when.bind(this.py()).str()?));
+        words.insert(
+            place.min(words.len()),
+            format!("when={}", when.bind(this.py()).str()?),
+        );
     }
     let text = format!("<{}>", words.join(" "));
-    Ok(pyo3::types::PyString::new(this.py(), &text).into_any().into())
+    Ok(pyo3::types::PyString::new(this.py(), &text)
+        .into_any()
+        .into())
 }
 
 /// What both classes have.
@@ -244,30 +280,44 @@ fn with_handle<T: AsHandle>(builder: Builder<T>) -> Builder<T> {
             |this, _args| Handle::run(T::handle(this)).map(|()| Obj::none(this.py())),
             c"_run($self, /)\n--\n\nCall the callback now.",
         )
-        .getter(c"_callback", |this| Ok(T::handle(this).callback.get_or_none(this.py())))
-        .getter(
-            c"_args",
-            |this| {
-                let handle = T::handle(this);
-                if handle.is_cancelled() { Ok(Obj::none(this.py())) } else { handle.args_tuple(this.py()) }
-            })
-        .getter(c"_context", |this| Ok(T::handle(this).context.get_or_none(this.py())))
-        .getter(c"_loop", |this| Ok(T::handle(this).home.object_or_none(this.py())))
-        .getter(
-            c"_cancelled",
-            |this| Ok(Obj::bool(this.py(), T::handle(this).is_cancelled())))
-        .getter(
-            c"_source_traceback",
-            |this| Ok(T::handle(this).source_traceback.get_or_none(this.py())))
+        .getter(c"_callback", |this| {
+            Ok(T::handle(this).callback.get_or_none(this.py()))
+        })
+        .getter(c"_args", |this| {
+            let handle = T::handle(this);
+            if handle.is_cancelled() {
+                Ok(Obj::none(this.py()))
+            } else {
+                handle.args_tuple(this.py())
+            }
+        })
+        .getter(c"_context", |this| {
+            Ok(T::handle(this).context.get_or_none(this.py()))
+        })
+        .getter(c"_loop", |this| {
+            Ok(T::handle(this).home.object_or_none(this.py()))
+        })
+        .getter(c"_cancelled", |this| {
+            Ok(Obj::bool(this.py(), T::handle(this).is_cancelled()))
+        })
+        .getter(c"_source_traceback", |this| {
+            Ok(T::handle(this).source_traceback.get_or_none(this.py()))
+        })
 }
 
-const INIT: Signature<4> =
-    Signature { function: "Handle", names: ["callback", "args", "loop", "context"], required: 3, positional: 4 };
+const INIT: Signature<4> = Signature {
+    function: "Handle",
+    names: ["callback", "args", "loop", "context"],
+    required: 3,
+    positional: 4,
+};
 
 /// `Handle.__init__`, for those who make their own.
 fn initialise(this: This<'_, Handle>, given: [Option<&Obj>; 4]) -> PyResult<()> {
     let py = this.py();
-    let [Some(callback), Some(args), Some(event_loop), context] = given else { return Ok(()) };
+    let [Some(callback), Some(args), Some(event_loop), context] = given else {
+        return Ok(());
+    };
     let args: Bound<'_, PyTuple> = match args.bind(py).cast::<PyTuple>() {
         Ok(args) => args.clone(),
         Err(_) => return Err(PyTypeError::new_err("args must be a tuple")),
@@ -283,7 +333,8 @@ fn initialise(this: This<'_, Handle>, given: [Option<&Obj>; 4]) -> PyResult<()> 
     this.home.set(py, event_loop.clone());
     this.cancelled.set(false);
     this.repr.set(None);
-    this.source_traceback.set(traceback_if_debug(py, &this.home)?);
+    this.source_traceback
+        .set(traceback_if_debug(py, &this.home)?);
     Ok(())
 }
 
@@ -296,7 +347,9 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             |this, _args| Handle::cancel(this).map(|()| Obj::none(this.py())),
             c"cancel($self, /)\n--\n\nCancel the call. Nothing happens if it has run.",
         )
-        .getter(c"__class__", |this| exact_or_own(this, &CLASS, &stdlib::get().handle))
+        .getter(c"__class__", |this| {
+            exact_or_own(this, &CLASS, &stdlib::get().handle)
+        })
         .build(module, Base::Object)?;
     timer::add_to(module)
 }
@@ -304,5 +357,9 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// `__class__`: asyncio's for instances of exactly our class, so that `isinstance` says what a program expects.
 fn exact_or_own(this: This<'_, Handle>, class: &Class, asyncio: &Obj) -> PyResult<Obj> {
     let object = this.object();
-    if class.is_exact(&object) { Ok(asyncio.clone()) } else { Ok(this.bind().get_type().into_any().into()) }
+    if class.is_exact(&object) {
+        Ok(asyncio.clone())
+    } else {
+        Ok(this.bind().get_type().into_any().into())
+    }
 }

@@ -62,7 +62,14 @@ impl TimerHandle {
         context: Option<&Obj>,
     ) -> PyResult<Obj> {
         let handle = Handle::new(event_loop, callback, args, context)?;
-        class::create(event_loop.py(), Self { handle, when: Slot::new(when), key: Cell::new(None) })
+        class::create(
+            event_loop.py(),
+            Self {
+                handle,
+                when: Slot::new(when),
+                key: Cell::new(None),
+            },
+        )
     }
 
     /// It is on the timer queue.
@@ -74,7 +81,9 @@ impl TimerHandle {
         let py = this.py();
         if let Some(key) = this.key.take() {
             let entry = this.handle.home.with_ours(py, |event_loop| {
-                event_loop.kernel_if_open().and_then(|kernel| kernel.cancel_timer(key))
+                event_loop
+                    .kernel_if_open()
+                    .and_then(|kernel| kernel.cancel_timer(key))
             });
             drop(entry);
         }
@@ -83,9 +92,13 @@ impl TimerHandle {
 
     /// Whether it is still to fire.
     fn is_scheduled(this: This<'_, TimerHandle>) -> bool {
-        let Some(key) = this.key.get() else { return false };
+        let Some(key) = this.key.get() else {
+            return false;
+        };
         let pending = this.handle.home.with_ours(this.py(), |event_loop| {
-            event_loop.kernel_if_open().is_some_and(|kernel| kernel.timer_is_pending(key))
+            event_loop
+                .kernel_if_open()
+                .is_some_and(|kernel| kernel.timer_is_pending(key))
         });
         pending.unwrap_or(false)
     }
@@ -97,15 +110,24 @@ pub fn when_of(this: This<'_, Handle>) -> Option<Obj> {
 }
 
 /// By time; equal ones also have the same call. asyncio's rule.
-fn compare_timers(this: This<'_, TimerHandle>, other: &Obj, op: CompareOp) -> PyResult<Option<bool>> {
+fn compare_timers(
+    this: This<'_, TimerHandle>,
+    other: &Obj,
+    op: CompareOp,
+) -> PyResult<Option<bool>> {
     let py = this.py();
-    let Some(other) = This::<TimerHandle>::instance(py, other) else { return Ok(None) };
+    let Some(other) = This::<TimerHandle>::instance(py, other) else {
+        return Ok(None);
+    };
     let (mine, theirs) = (this.when.get_or_none(py), other.when.get_or_none(py));
     let (mine, theirs) = (mine.bind(py), theirs.bind(py));
     let same = || -> PyResult<bool> {
         let (a, b) = (&this.handle, &other.handle);
         Ok(mine.eq(theirs)?
-            && a.callback.get_or_none(py).bind(py).eq(b.callback.get_or_none(py).bind(py))?
+            && a.callback
+                .get_or_none(py)
+                .bind(py)
+                .eq(b.callback.get_or_none(py).bind(py))?
             && a.args_tuple(py)?.bind(py).eq(b.args_tuple(py)?.bind(py))?
             && a.is_cancelled() == b.is_cancelled())
     };

@@ -42,7 +42,9 @@ fn cancel_object(py: Python<'_>, object: &Obj, message: Option<Obj>) -> PyResult
     }
     let names = &stdlib::get().names_msg;
     let message = message.unwrap_or_else(|| Obj::none(py));
-    call::call_method_named(py, object, intern!(py, "cancel"), [], names, &message)?.bind(py).is_truthy()
+    call::call_method_named(py, object, intern!(py, "cancel"), [], names, &message)?
+        .bind(py)
+        .is_truthy()
 }
 
 /// `task.uncancel()`.

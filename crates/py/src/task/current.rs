@@ -35,7 +35,13 @@ pub fn while_current(this: This<'_, Task>, body: impl FnOnce() -> PyResult<()>) 
     }
 }
 
-fn leave(py: Python<'_>, tasks: &Obj, event_loop: &Obj, task: &Obj, outcome: PyResult<()>) -> PyResult<()> {
+fn leave(
+    py: Python<'_>,
+    tasks: &Obj,
+    event_loop: &Obj,
+    task: &Obj,
+    outcome: PyResult<()>,
+) -> PyResult<()> {
     match call::dict_get(py, tasks, event_loop)? {
         Some(running) if running.is(task) => call::dict_remove(py, tasks, event_loop).and(outcome),
         other => {
@@ -55,7 +61,9 @@ fn leave(py: Python<'_>, tasks: &Obj, event_loop: &Obj, task: &Obj, outcome: PyR
 pub fn while_swapped_in(this: This<'_, Task>, body: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
     let py = this.py();
     let Some(swap) = &stdlib::get().swap_current_task else {
-        return Err(PyRuntimeError::new_err("eager tasks need Python 3.12 or newer"));
+        return Err(PyRuntimeError::new_err(
+            "eager tasks need Python 3.12 or newer",
+        ));
     };
     let event_loop = this.future.home.object(py)?;
     let previous = call::call(py, swap, [&event_loop, &this.object()])?;

@@ -26,7 +26,9 @@ use crate::ffi::args::Signature;
 use crate::ffi::bound::Function;
 use crate::ffi::gil::Global;
 use crate::ffi::registry::Entry;
-use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class, context};
+use crate::ffi::{
+    Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class, context,
+};
 use crate::future::{self, AsFuture, Future};
 use crate::stdlib;
 
@@ -67,7 +69,8 @@ static CLASS: Class = Class::new();
 
 impl Native for Task {
     const NAME: &'static CStr = c"roundel.Task";
-    const DOC: &'static CStr = c"Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n\
+    const DOC: &'static CStr =
+        c"Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n\
         A coroutine driven by a loop: asyncio.Task, in Rust.";
     const FINALIZES: bool = true;
 
@@ -79,7 +82,12 @@ impl Native for Task {
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.future.traverse(visitor);
-        for slot in [&self.coroutine, &self.context, &self.waiting_on, &self.throw] {
+        for slot in [
+            &self.coroutine,
+            &self.context,
+            &self.waiting_on,
+            &self.throw,
+        ] {
             visitor.slot(slot);
         }
         if let Ok(name) = self.name.try_borrow()
@@ -90,7 +98,12 @@ impl Native for Task {
     }
     fn clear(&self) {
         self.future.clear();
-        for slot in [&self.coroutine, &self.context, &self.waiting_on, &self.throw] {
+        for slot in [
+            &self.coroutine,
+            &self.context,
+            &self.waiting_on,
+            &self.throw,
+        ] {
             slot.set(None);
         }
     }
@@ -128,8 +141,16 @@ impl Task {
         context: Option<&Obj>,
         eager: bool,
     ) -> PyResult<Obj> {
-        let task = class::create(py, Task { future: Future::of(home), ..Task::default() })?;
-        let Some(this) = This::<Task>::exact(py, &task) else { unreachable!("just made") };
+        let task = class::create(
+            py,
+            Task {
+                future: Future::of(home),
+                ..Task::default()
+            },
+        )?;
+        let Some(this) = This::<Task>::exact(py, &task) else {
+            unreachable!("just made")
+        };
         AsFuture::future(this).start_tracing(py)?;
         Self::start(this, coroutine, name, context, eager)?;
         Ok(task)
@@ -147,7 +168,10 @@ impl Task {
         if !is_coroutine(py, coroutine)? {
             // Set by the first line of a successful start: an object that never was a task dies quietly.
             this.log_destroy_pending.set(false);
-            let message = format!("a coroutine was expected, got {}", coroutine.bind(py).repr()?);
+            let message = format!(
+                "a coroutine was expected, got {}",
+                coroutine.bind(py).repr()?
+            );
             return Err(PyTypeError::new_err(message));
         }
         let name = match name.filter(|name| !name.is_none()) {
@@ -180,7 +204,9 @@ pub fn is_coroutine(py: Python<'_>, object: &Obj) -> PyResult<bool> {
     if call::is_plain_coroutine(object) {
         return Ok(true);
     }
-    call::call(py, &stdlib::get().iscoroutine, [object])?.bind(py).is_truthy()
+    call::call(py, &stdlib::get().iscoroutine, [object])?
+        .bind(py)
+        .is_truthy()
 }
 
 /// One row of numbers for all loops of the process, as asyncio's.
@@ -191,7 +217,11 @@ fn next_number() -> u64 {
 
 /// Exact strings are kept, anything else is made one, as asyncio does.
 fn as_name(py: Python<'_>, name: &Obj) -> PyResult<Obj> {
-    if name.is_exact::<pyo3::types::PyString>(py) { Ok(name.clone()) } else { Ok(name.bind(py).str()?.into()) }
+    if name.is_exact::<pyo3::types::PyString>(py) {
+        Ok(name.clone())
+    } else {
+        Ok(name.bind(py).str()?.into())
+    }
 }
 
 /// Puts a step on the ready queue.
@@ -202,7 +232,13 @@ fn step_soon(this: This<'_, Task>) -> PyResult<()> {
         true => Ok(()),
         false => {
             let callable = CALLABLES.get().step.bind(py, &this.object())?;
-            schedule::foreign(py, &this.future.home, &callable, None, &this.context.get_or_none(py))
+            schedule::foreign(
+                py,
+                &this.future.home,
+                &callable,
+                None,
+                &this.context.get_or_none(py),
+            )
         }
     }
 }
@@ -215,7 +251,13 @@ pub fn wake_soon(this: This<'_, Task>, done: &Obj, home: &Home) -> PyResult<()> 
         true => Ok(()),
         false => {
             let callable = CALLABLES.get().wakeup.bind(py, &this.object())?;
-            schedule::foreign(py, home, &callable, Some(done), &this.context.get_or_none(py))
+            schedule::foreign(
+                py,
+                home,
+                &callable,
+                Some(done),
+                &this.context.get_or_none(py),
+            )
         }
     }
 }
@@ -240,7 +282,11 @@ pub fn prepare() {
     };
     CALLABLES.set(Callables {
         step: Function::new(c"task_step", step, c"Resume the task once."),
-        wakeup: Function::new(c"task_wakeup", wakeup, c"Resume the task with what it waited for."),
+        wakeup: Function::new(
+            c"task_wakeup",
+            wakeup,
+            c"Resume the task with what it waited for.",
+        ),
     });
 }
 
@@ -251,7 +297,8 @@ pub fn wakeup_callable(py: Python<'_>, task: &Obj) -> PyResult<Obj> {
 
 /// The context of a task, or None of anything else.
 pub fn context_of(py: Python<'_>, task: &Obj) -> Obj {
-    This::<Task>::instance(py, task).map_or_else(|| Obj::none(py), |task| task.context.get_or_none(py))
+    This::<Task>::instance(py, task)
+        .map_or_else(|| Obj::none(py), |task| task.context.get_or_none(py))
 }
 
 fn report_destroyed(this: This<'_, Task>) -> PyResult<()> {
@@ -262,7 +309,11 @@ fn report_destroyed(this: This<'_, Task>) -> PyResult<()> {
     if let Some(traceback) = this.future.source_traceback() {
         context.set_item("source_traceback", traceback.bind(py))?;
     }
-    this.future.home.object(py)?.bind(py).call_method1(intern!(py, "call_exception_handler"), (context,))?;
+    this.future
+        .home
+        .object(py)?
+        .bind(py)
+        .call_method1(intern!(py, "call_exception_handler"), (context,))?;
     Ok(())
 }
 
@@ -284,17 +335,38 @@ const INIT: Signature<5> = Signature {
     required: 1,
     positional: 1,
 };
-const SET_NAME: Signature<1> = Signature { function: "set_name", names: ["value"], required: 1, positional: 1 };
-const STACK: Signature<1> = Signature { function: "get_stack", names: ["limit"], required: 0, positional: 0 };
-const PRINT: Signature<2> = Signature { function: "print_stack", names: ["limit", "file"], required: 0, positional: 0 };
+const SET_NAME: Signature<1> = Signature {
+    function: "set_name",
+    names: ["value"],
+    required: 1,
+    positional: 1,
+};
+const STACK: Signature<1> = Signature {
+    function: "get_stack",
+    names: ["limit"],
+    required: 0,
+    positional: 0,
+};
+const PRINT: Signature<2> = Signature {
+    function: "print_stack",
+    names: ["limit", "file"],
+    required: 0,
+    positional: 0,
+};
 
 fn initialise(this: This<'_, Task>, args: Args<'_>) -> PyResult<()> {
     let py = this.py();
     let [coroutine, event_loop, name, context, eager] = args.parse(py, &INIT)?;
-    let Some(coroutine) = coroutine else { return Ok(()) };
+    let Some(coroutine) = coroutine else {
+        return Ok(());
+    };
     let eager = match eager {
         Some(eager) if py.version_info() >= (3, 12) => eager.bind(py).is_truthy()?,
-        Some(_) => return Err(PyTypeError::new_err("Task() got an unexpected keyword argument 'eager_start'")),
+        Some(_) => {
+            return Err(PyTypeError::new_err(
+                "Task() got an unexpected keyword argument 'eager_start'",
+            ));
+        }
         None => false,
     };
     Future::init(AsFuture::future(this), event_loop)?;
@@ -400,16 +472,23 @@ fn attributes(builder: Builder<Task>) -> Builder<Task> {
             c"_log_destroy_pending",
             |this| Ok(Obj::bool(this.py(), this.log_destroy_pending.get())),
             |this, value| {
-                let Some(value) = value else { return Err(PyAttributeError::new_err("cannot delete attribute")) };
-                this.log_destroy_pending.set(value.bind(this.py()).is_truthy()?);
+                let Some(value) = value else {
+                    return Err(PyAttributeError::new_err("cannot delete attribute"));
+                };
+                this.log_destroy_pending
+                    .set(value.bind(this.py()).is_truthy()?);
                 Ok(())
             },
         )
-        .getter(c"_must_cancel", |this| Ok(Obj::bool(this.py(), this.must_cancel.get())))
+        .getter(c"_must_cancel", |this| {
+            Ok(Obj::bool(this.py(), this.must_cancel.get()))
+        })
         .getter(c"_coro", |this| Ok(this.coroutine.get_or_none(this.py())))
-        .getter(c"_fut_waiter", |this| Ok(this.waiting_on.get_or_none(this.py())))
-        .getter(
-            c"_num_cancels_requested",
-            |this| Ok(Obj::int(this.py(), this.cancel_requests.get())))
+        .getter(c"_fut_waiter", |this| {
+            Ok(this.waiting_on.get_or_none(this.py()))
+        })
+        .getter(c"_num_cancels_requested", |this| {
+            Ok(Obj::int(this.py(), this.cancel_requests.get()))
+        })
         .getter(c"_context", |this| Ok(this.context.get_or_none(this.py())))
 }

@@ -36,7 +36,9 @@ fn in_context(this: This<'_, Task>, body: impl FnOnce() -> PyResult<()>) -> PyRe
 /// Resumes the task with what `done` gives: nothing for a result, which the coroutine fetches itself, or an exception.
 pub fn wakeup(this: This<'_, Task>, done: Option<Obj>) -> PyResult<()> {
     let py = this.py();
-    let Some(done) = done else { return step(this, None) };
+    let Some(done) = done else {
+        return step(this, None);
+    };
     let throw = match future::with_exact(py, &done, future::outcome) {
         Some(outcome) => match outcome? {
             Outcome::Value(_) => None,
@@ -56,8 +58,15 @@ pub fn step(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
     let py = this.py();
     if this.future.is_done() {
         let throw = throw.unwrap_or_else(|| Obj::none(py));
-        let message = format!("__step(): already done: {} {}", this.bind().repr()?, throw.bind(py).repr()?);
-        let class = stdlib::get().invalid_state_error.bind(py).cast::<PyType>()?;
+        let message = format!(
+            "__step(): already done: {} {}",
+            this.bind().repr()?,
+            throw.bind(py).repr()?
+        );
+        let class = stdlib::get()
+            .invalid_state_error
+            .bind(py)
+            .cast::<PyType>()?;
         return Err(PyErr::from_type(class.clone(), message));
     }
     let throw = if this.must_cancel.replace(false) {
@@ -83,7 +92,9 @@ pub fn start_eagerly(this: This<'_, Task>) -> PyResult<()> {
 }
 
 fn is_cancelled_error(py: Python<'_>, exception: &Obj) -> PyResult<bool> {
-    exception.bind(py).is_instance(stdlib::get().cancelled_error.bind(py))
+    exception
+        .bind(py)
+        .is_instance(stdlib::get().cancelled_error.bind(py))
 }
 
 fn resume(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
@@ -93,13 +104,15 @@ fn resume(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
     };
     let resumed = match throw {
         None => coroutine::send(py, &coroutine),
-        Some(exception) => match call::call_method(py, &coroutine, intern!(py, "throw"), [&exception]) {
-            Ok(yielded) => Resumed::Yielded(yielded),
-            Err(error) => match coroutine::stop_value(py, &error) {
-                Some(value) => Resumed::Returned(value),
-                None => Resumed::Raised(error),
-            },
-        },
+        Some(exception) => {
+            match call::call_method(py, &coroutine, intern!(py, "throw"), [&exception]) {
+                Ok(yielded) => Resumed::Yielded(yielded),
+                Err(error) => match coroutine::stop_value(py, &error) {
+                    Some(value) => Resumed::Returned(value),
+                    None => Resumed::Raised(error),
+                },
+            }
+        }
     };
     match resumed {
         Resumed::Yielded(awaited) => park(this, awaited),
@@ -134,7 +147,11 @@ fn fail(this: This<'_, Task>, error: PyErr) -> PyResult<()> {
     }
     future::raise(future, exception.clone())?;
     future.log_traceback.set(true);
-    if last_word { Err(PyErr::from_value(exception.into_bound(py))) } else { Ok(()) }
+    if last_word {
+        Err(PyErr::from_value(exception.into_bound(py)))
+    } else {
+        Ok(())
+    }
 }
 
 /// The coroutine awaits something.
@@ -145,7 +162,10 @@ fn park(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
         return step_soon(this);
     }
     if awaited.as_ptr() == this.as_ptr() {
-        return throw_soon(this, format!("Task cannot await on itself: {}", this.bind().repr()?));
+        return throw_soon(
+            this,
+            format!("Task cannot await on itself: {}", this.bind().repr()?),
+        );
     }
     match future::with_exact(py, &awaited, |future| park_on_native(this, future)) {
         Some(outcome) => outcome,
@@ -178,10 +198,16 @@ fn park_on_foreign(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
     let py = this.py();
     let object = awaited.bind(py);
     let name = intern!(py, "_asyncio_future_blocking");
-    let blocking = object.getattr_opt(name)?.filter(|blocking| !blocking.is_none());
+    let blocking = object
+        .getattr_opt(name)?
+        .filter(|blocking| !blocking.is_none());
     let Some(blocking) = blocking else {
         let text = if call::is_generator(&awaited) {
-            format!("yield was used instead of yield from for generator in task {} with {}", this.bind().repr()?, object.repr()?)
+            format!(
+                "yield was used instead of yield from for generator in task {} with {}",
+                this.bind().repr()?,
+                object.repr()?
+            )
         } else {
             format!("Task got bad yield: {}", object.repr()?)
         };
@@ -197,23 +223,37 @@ fn park_on_foreign(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
     let wakeup = wakeup_callable(py, &this.object())?;
     let names = &stdlib::get().names_context;
     let context = this.context.get_or_none(py);
-    call::call_method_named(py, &awaited, intern!(py, "add_done_callback"), [&wakeup], names, &context)?;
+    call::call_method_named(
+        py,
+        &awaited,
+        intern!(py, "add_done_callback"),
+        [&wakeup],
+        names,
+        &context,
+    )?;
     waits_on(this, awaited)
 }
 
 fn other_loop(this: This<'_, Task>, awaited: &Obj) -> PyResult<String> {
     let awaited = awaited.bind(this.py()).repr()?;
-    Ok(format!("Task {} got Future {awaited} attached to a different loop", this.bind().repr()?))
+    Ok(format!(
+        "Task {} got Future {awaited} attached to a different loop",
+        this.bind().repr()?
+    ))
 }
 
 fn not_awaited(this: This<'_, Task>, awaited: &Obj) -> PyResult<String> {
     let awaited = awaited.bind(this.py()).repr()?;
-    Ok(format!("yield was used instead of yield from in task {} with {awaited}", this.bind().repr()?))
+    Ok(format!(
+        "yield was used instead of yield from in task {} with {awaited}",
+        this.bind().repr()?
+    ))
 }
 
 /// The next step throws a RuntimeError into the coroutine.
 fn throw_soon(this: This<'_, Task>, message: String) -> PyResult<()> {
     let error = PyRuntimeError::new_err(message).into_value(this.py());
-    this.throw.set(Obj::from(error.into_bound(this.py()).into_any()));
+    this.throw
+        .set(Obj::from(error.into_bound(this.py()).into_any()));
     step_soon(this)
 }

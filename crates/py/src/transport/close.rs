@@ -47,7 +47,11 @@ pub fn fatal(this: This<'_, SocketTransport>, error: PyErr, message: &str) -> Py
         if this.debug(py) {
             let kwargs = PyDict::new(py);
             kwargs.set_item("exc_info", exception.bind(py))?;
-            stdlib::get().logger.bind(py).call_method("debug", ("%r: %s", this.bind(), message), Some(&kwargs))?;
+            stdlib::get().logger.bind(py).call_method(
+                "debug",
+                ("%r: %s", this.bind(), message),
+                Some(&kwargs),
+            )?;
         }
     } else {
         let context = PyDict::new(py);
@@ -55,20 +59,28 @@ pub fn fatal(this: This<'_, SocketTransport>, error: PyErr, message: &str) -> Py
         context.set_item("exception", exception.bind(py))?;
         context.set_item("transport", this.bind())?;
         context.set_item("protocol", this.protocol(py).bind(py))?;
-        this.event_loop(py)?.bind(py).call_method1(intern!(py, "call_exception_handler"), (context,))?;
+        this.event_loop(py)?
+            .bind(py)
+            .call_method1(intern!(py, "call_exception_handler"), (context,))?;
     }
     force_close(this, &exception)
 }
 
 fn lost_soon(this: This<'_, SocketTransport>, exception: &Obj) -> PyResult<()> {
-    let callback = bound(&this.object(), this.py(), intern!(this.py(), "_call_connection_lost"))?;
+    let callback = bound(
+        &this.object(),
+        this.py(),
+        intern!(this.py(), "_call_connection_lost"),
+    )?;
     call_soon(this, &callback, &[exception])
 }
 
 /// Tells the protocol, and lets go of everything whatever it does.
 pub fn lost(this: This<'_, SocketTransport>, exception: &Obj) -> PyResult<()> {
     let py = this.py();
-    let Some(protocol) = this.protocol.get() else { return Ok(()) };
+    let Some(protocol) = this.protocol.get() else {
+        return Ok(());
+    };
     let outcome = call::call_method(py, &protocol, intern!(py, "connection_lost"), [exception]);
     let closed = let_go(this);
     outcome.map(drop).and(closed)
@@ -88,7 +100,9 @@ fn let_go(this: This<'_, SocketTransport>) -> PyResult<()> {
     };
     if let Some(waiter) = this.empty_waiter.get() {
         let error = PyConnectionError::new_err("Connection is closed by peer").into_value(py);
-        waiter.bind(py).call_method1(intern!(py, "set_exception"), (error,))?;
+        waiter
+            .bind(py)
+            .call_method1(intern!(py, "set_exception"), (error,))?;
     }
     closed.and(detached)
 }
@@ -96,12 +110,18 @@ fn let_go(this: This<'_, SocketTransport>) -> PyResult<()> {
 /// The last reference is gone and nobody closed it.
 pub fn unclosed(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
-    let Some(socket) = this.socket.get() else { return Ok(()) };
+    let Some(socket) = this.socket.get() else {
+        return Ok(());
+    };
     let text = format!("unclosed transport {}", this.bind().repr()?);
     let kwargs = PyDict::new(py);
     kwargs.set_item("source", this.bind())?;
     let warnings = py.import("warnings")?;
-    let warned = warnings.call_method("warn", (text, py.get_type::<PyResourceWarning>()), Some(&kwargs));
+    let warned = warnings.call_method(
+        "warn",
+        (text, py.get_type::<PyResourceWarning>()),
+        Some(&kwargs),
+    );
     this.socket.set(None);
     call::call_method(py, &socket, intern!(py, "close"), [])?;
     if let Some(server) = this.server.take() {

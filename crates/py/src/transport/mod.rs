@@ -25,7 +25,9 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::event_loop::{Callback, Home, Kernel, LoopCore};
 use crate::ffi::args::Signature;
-use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, context};
+use crate::ffi::{
+    Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, context,
+};
 use crate::handle::Handle;
 use crate::stdlib;
 
@@ -81,7 +83,8 @@ impl SocketTransport {
 
 impl Native for SocketTransport {
     const NAME: &'static CStr = c"roundel.SocketTransport";
-    const DOC: &'static CStr = c"A connected stream socket: the transport that create_connection() and create_server() \
+    const DOC: &'static CStr =
+        c"A connected stream socket: the transport that create_connection() and create_server() \
         give to protocols.";
     const WITH_DICT: bool = true;
     const WITH_WEAKREFS: bool = true;
@@ -90,7 +93,11 @@ impl Native for SocketTransport {
         &CLASS
     }
     fn fresh() -> Self {
-        Self { high_water: Cell::new(HIGH_WATER), low_water: Cell::new(HIGH_WATER / 4), ..Self::default() }
+        Self {
+            high_water: Cell::new(HIGH_WATER),
+            low_water: Cell::new(HIGH_WATER / 4),
+            ..Self::default()
+        }
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.home.traverse(visitor);
@@ -124,7 +131,9 @@ impl SocketTransport {
 
     /// The kernel, while both the loop and this transport are open.
     fn kernel(&self, py: Python<'_>) -> Option<Rc<Kernel>> {
-        self.home.with_ours(py, |event_loop| event_loop.kernel_if_open()).flatten()
+        self.home
+            .with_ours(py, |event_loop| event_loop.kernel_if_open())
+            .flatten()
     }
 
     fn debug(&self, py: Python<'_>) -> bool {
@@ -159,7 +168,10 @@ fn bound(object: &Obj, py: Python<'_>, name: &Bound<'_, pyo3::types::PyString>) 
 fn log_debug(this: This<'_, SocketTransport>, text: &str) -> PyResult<()> {
     let py = this.py();
     if this.debug(py) {
-        stdlib::get().logger.bind(py).call_method1(intern!(py, "debug"), (text, this.bind()))?;
+        stdlib::get()
+            .logger
+            .bind(py)
+            .call_method1(intern!(py, "debug"), (text, this.bind()))?;
     }
     Ok(())
 }
@@ -173,11 +185,21 @@ const INIT: Signature<6> = Signature {
 
 fn initialise(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<()> {
     let py = this.py();
-    let [Some(event_loop), Some(socket), Some(protocol), waiter, extra, server] = args.parse(py, &INIT)? else {
+    let [
+        Some(event_loop),
+        Some(socket),
+        Some(protocol),
+        waiter,
+        extra,
+        server,
+    ] = args.parse(py, &INIT)?
+    else {
         return Ok(());
     };
     if !LoopCore::class().is_instance(event_loop) {
-        return Err(PyTypeError::new_err("a SocketTransport belongs to a roundel.Loop"));
+        return Err(PyTypeError::new_err(
+            "a SocketTransport belongs to a roundel.Loop",
+        ));
     }
     let given = |object: Option<&Obj>| object.filter(|object| !object.is_none()).cloned();
     let (server, waiter) = (given(server), given(waiter));
@@ -187,7 +209,12 @@ fn initialise(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<()> {
     };
     describe(socket.bind(py), &extra)?;
     this.home.set(py, event_loop.clone());
-    this.fd.set(socket.bind(py).call_method0(intern!(py, "fileno"))?.extract()?);
+    this.fd.set(
+        socket
+            .bind(py)
+            .call_method0(intern!(py, "fileno"))?
+            .extract()?,
+    );
     this.extra.set(Obj::from(extra.into_any()));
     set_protocol(this, protocol)?;
     if let Some(server) = &server {
@@ -196,7 +223,10 @@ fn initialise(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<()> {
     // From here on the socket is this transport's, to close and to warn about.
     this.server.set(server);
     this.socket.set(socket.clone());
-    event_loop.bind(py).getattr(intern!(py, "_transports"))?.set_item(this.fd.get(), this.bind())?;
+    event_loop
+        .bind(py)
+        .getattr(intern!(py, "_transports"))?
+        .set_item(this.fd.get(), this.bind())?;
     call::call(py, &stdlib::get().set_nodelay, [socket])?;
     begin(this, protocol, waiter.as_ref())
 }
@@ -206,10 +236,15 @@ fn describe(socket: &Bound<'_, PyAny>, extra: &Bound<'_, PyDict>) -> PyResult<()
     let py = socket.py();
     let address = |method: &str| match socket.call_method0(method) {
         Ok(address) => Ok(address),
-        Err(error) if error.is_instance_of::<pyo3::exceptions::PyOSError>(py) => Ok(py.None().into_bound(py)),
+        Err(error) if error.is_instance_of::<pyo3::exceptions::PyOSError>(py) => {
+            Ok(py.None().into_bound(py))
+        }
         Err(error) => Err(error),
     };
-    extra.set_item("socket", stdlib::get().transport_socket.bind(py).call1((socket,))?)?;
+    extra.set_item(
+        "socket",
+        stdlib::get().transport_socket.bind(py).call1((socket,))?,
+    )?;
     extra.set_item("sockname", address("getsockname")?)?;
     if !extra.contains("peername")? {
         extra.set_item("peername", address("getpeername")?)?;
@@ -227,13 +262,19 @@ fn begin(this: This<'_, SocketTransport>, protocol: &Obj, waiter: Option<&Obj>) 
         kernel.call_soon(Callback::Start(this.object()));
     }
     match waiter {
-        Some(waiter) => call_soon(this, &stdlib::get().set_result_unless_cancelled, &[waiter, &Obj::none(py)]),
+        Some(waiter) => call_soon(
+            this,
+            &stdlib::get().set_result_unless_cancelled,
+            &[waiter, &Obj::none(py)],
+        ),
         None => Ok(()),
     }
 }
 
 fn set_protocol(this: This<'_, SocketTransport>, protocol: &Obj) -> PyResult<()> {
-    let buffered = protocol.bind(this.py()).is_instance(stdlib::get().buffered_protocol.bind(this.py()))?;
+    let buffered = protocol
+        .bind(this.py())
+        .is_instance(stdlib::get().buffered_protocol.bind(this.py()))?;
     this.buffered_protocol.set(buffered);
     this.protocol.set(protocol.clone());
     Ok(())
@@ -253,22 +294,40 @@ fn repr(this: This<'_, SocketTransport>) -> PyResult<Option<Obj>> {
         let reads = kernel.reader(this.fd.get(), |source| source.is_some());
         let writes = kernel.writer(this.fd.get(), |source| source.is_some());
         words.push(format!("read={}", state(reads)));
-        words.push(format!("write=<{}, bufsize={}>", state(writes), this.unsent_len.get()));
+        words.push(format!(
+            "write=<{}, bufsize={}>",
+            state(writes),
+            this.unsent_len.get()
+        ));
     }
     let text = format!("<{}>", words.join(" "));
-    Ok(Some(pyo3::types::PyString::new(py, &text).into_any().into()))
+    Ok(Some(
+        pyo3::types::PyString::new(py, &text).into_any().into(),
+    ))
 }
 
-const EXTRA: Signature<2> =
-    Signature { function: "get_extra_info", names: ["name", "default"], required: 1, positional: 2 };
-const PROTOCOL: Signature<1> =
-    Signature { function: "set_protocol", names: ["protocol"], required: 1, positional: 1 };
+const EXTRA: Signature<2> = Signature {
+    function: "get_extra_info",
+    names: ["name", "default"],
+    required: 1,
+    positional: 2,
+};
+const PROTOCOL: Signature<1> = Signature {
+    function: "set_protocol",
+    names: ["protocol"],
+    required: 1,
+    positional: 1,
+};
 
 fn get_extra_info(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
     let py = this.py();
-    let [Some(name), default] = args.parse(py, &EXTRA)? else { return Ok(Obj::none(py)) };
+    let [Some(name), default] = args.parse(py, &EXTRA)? else {
+        return Ok(Obj::none(py));
+    };
     let default = || default.cloned().unwrap_or_else(|| Obj::none(py));
-    let Some(extra) = this.extra.get() else { return Ok(default()) };
+    let Some(extra) = this.extra.get() else {
+        return Ok(default());
+    };
     Ok(call::dict_get(py, &extra, name)?.unwrap_or_else(default))
 }
 
@@ -309,7 +368,10 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // What asyncio's start_tls() and sendfile() ask before they use a transport.
     let class = class.bind(module.py());
     class.setattr("_start_tls_compatible", true)?;
-    class.setattr("_sendfile_compatible", stdlib::get().sendfile_try_native.bind(module.py()))?;
+    class.setattr(
+        "_sendfile_compatible",
+        stdlib::get().sendfile_try_native.bind(module.py()),
+    )?;
     class.setattr("max_size", read::MAX_SIZE)?;
     Ok(())
 }
@@ -326,21 +388,45 @@ fn attributes(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
                 Ok(())
             },
         )
-        .getter(c"_loop", |this: T<'_>| Ok(this.home.object_or_none(this.py())))
-        .getter(c"_sock", |this: T<'_>| Ok(this.socket.get_or_none(this.py())))
-        .getter(c"_sock_fd", |this: T<'_>| Ok(Obj::int(this.py(), i64::from(this.fd.get()))))
+        .getter(c"_loop", |this: T<'_>| {
+            Ok(this.home.object_or_none(this.py()))
+        })
+        .getter(c"_sock", |this: T<'_>| {
+            Ok(this.socket.get_or_none(this.py()))
+        })
+        .getter(c"_sock_fd", |this: T<'_>| {
+            Ok(Obj::int(this.py(), i64::from(this.fd.get())))
+        })
         .getter(c"_protocol", |this: T<'_>| Ok(this.protocol(this.py())))
-        .getter(c"_server", |this: T<'_>| Ok(this.server.get_or_none(this.py())))
-        .getter(c"_closing", |this: T<'_>| Ok(Obj::bool(this.py(), this.closing.get())))
-        .getter(c"_paused", |this: T<'_>| Ok(Obj::bool(this.py(), this.paused.get())))
-        .getter(c"_eof", |this: T<'_>| Ok(Obj::bool(this.py(), this.eof.get())))
-        .getter(c"_conn_lost", |this: T<'_>| Ok(Obj::int(this.py(), i64::from(this.lost.get()))))
-        .getter(c"_protocol_paused", |this: T<'_>| Ok(Obj::bool(this.py(), this.protocol_paused.get())))
-        .getter(c"_high_water", |this: T<'_>| Ok(Obj::int(this.py(), i64::try_from(this.high_water.get())?)))
-        .getter(c"_low_water", |this: T<'_>| Ok(Obj::int(this.py(), i64::try_from(this.low_water.get())?)))
+        .getter(c"_server", |this: T<'_>| {
+            Ok(this.server.get_or_none(this.py()))
+        })
+        .getter(c"_closing", |this: T<'_>| {
+            Ok(Obj::bool(this.py(), this.closing.get()))
+        })
+        .getter(c"_paused", |this: T<'_>| {
+            Ok(Obj::bool(this.py(), this.paused.get()))
+        })
+        .getter(c"_eof", |this: T<'_>| {
+            Ok(Obj::bool(this.py(), this.eof.get()))
+        })
+        .getter(c"_conn_lost", |this: T<'_>| {
+            Ok(Obj::int(this.py(), i64::from(this.lost.get())))
+        })
+        .getter(c"_protocol_paused", |this: T<'_>| {
+            Ok(Obj::bool(this.py(), this.protocol_paused.get()))
+        })
+        .getter(c"_high_water", |this: T<'_>| {
+            Ok(Obj::int(this.py(), i64::try_from(this.high_water.get())?))
+        })
+        .getter(c"_low_water", |this: T<'_>| {
+            Ok(Obj::int(this.py(), i64::try_from(this.low_water.get())?))
+        })
         .getter(c"_buffer", |this: T<'_>| {
             let unsent = this.unsent.borrow();
             let chunks = unsent.iter().map(|chunk| chunk.bind(this.py()));
-            Ok(PyTuple::new(this.py(), chunks.collect::<Vec<_>>())?.into_any().into())
+            Ok(PyTuple::new(this.py(), chunks.collect::<Vec<_>>())?
+                .into_any()
+                .into())
         })
 }

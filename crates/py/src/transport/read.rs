@@ -28,9 +28,15 @@ fn watch(this: This<'_, SocketTransport>) -> PyResult<()> {
     if !this.is_reading() {
         return Ok(());
     }
-    let Some(kernel) = this.kernel(py) else { return Ok(()) };
+    let Some(kernel) = this.kernel(py) else {
+        return Ok(());
+    };
     let replaced = kernel
-        .add_reader(this.fd.get(), Callback::Readable(this.object()), Mode::Level)
+        .add_reader(
+            this.fd.get(),
+            Callback::Readable(this.object()),
+            Mode::Level,
+        )
         .map_err(|error| stdlib::os_error(py, &error))?;
     drop(replaced);
     Ok(())
@@ -39,21 +45,33 @@ fn watch(this: This<'_, SocketTransport>) -> PyResult<()> {
 /// Takes the socket out of the loop's watch.
 pub fn unwatch(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
-    let Some(kernel) = this.kernel(py) else { return Ok(()) };
-    let removed = kernel.remove_reader(this.fd.get()).map_err(|error| stdlib::os_error(py, &error))?;
+    let Some(kernel) = this.kernel(py) else {
+        return Ok(());
+    };
+    let removed = kernel
+        .remove_reader(this.fd.get())
+        .map_err(|error| stdlib::os_error(py, &error))?;
     drop(removed);
     Ok(())
 }
 
 /// The socket is readable.
 pub fn readable(py: Python<'_>, object: &Obj) -> PyResult<()> {
-    let Some(this) = This::<SocketTransport>::instance(py, object) else { return Ok(()) };
+    let Some(this) = This::<SocketTransport>::instance(py, object) else {
+        return Ok(());
+    };
     // The event may have been on its way when reading stopped.
     if this.lost.get() > 0 || !this.is_reading() {
         return Ok(());
     }
     let context = this.read_context.get_or_none(py);
-    context::run(py, &context, || if this.buffered_protocol.get() { fill_buffer(this) } else { receive(this) })
+    context::run(py, &context, || {
+        if this.buffered_protocol.get() {
+            fill_buffer(this)
+        } else {
+            receive(this)
+        }
+    })
 }
 
 /// What a read gave.
@@ -71,8 +89,17 @@ fn receive(this: This<'_, SocketTransport>) -> PyResult<()> {
         Read::Eof => at_eof(this),
         Read::Failed(error) => close::fatal(this, error, "Fatal read error on socket transport"),
         Read::Data(data) => {
-            let outcome = call::call_method(py, &this.protocol(py), intern!(py, "data_received"), [&data]);
-            protocol_failed(this, outcome, "Fatal error: protocol.data_received() call failed.")
+            let outcome = call::call_method(
+                py,
+                &this.protocol(py),
+                intern!(py, "data_received"),
+                [&data],
+            );
+            protocol_failed(
+                this,
+                outcome,
+                "Fatal error: protocol.data_received() call failed.",
+            )
         }
     }
 }
@@ -98,43 +125,70 @@ fn read_once(this: This<'_, SocketTransport>) -> PyResult<Read> {
 
 /// Whether to try again at the next event.
 pub fn would_block(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
+    )
 }
 
 /// A `BufferedProtocol` says where to read to.
 fn fill_buffer(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
     let protocol = this.protocol(py);
-    let room = call::call_method(py, &protocol, intern!(py, "get_buffer"), [&Obj::int(py, -1)]).and_then(|room| {
-        match room.bind(py).len()? {
-            0 => Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer")),
-            _ => Ok(room),
-        }
+    let room = call::call_method(
+        py,
+        &protocol,
+        intern!(py, "get_buffer"),
+        [&Obj::int(py, -1)],
+    )
+    .and_then(|room| match room.bind(py).len()? {
+        0 => Err(PyRuntimeError::new_err(
+            "get_buffer() returned an empty buffer",
+        )),
+        _ => Ok(room),
     });
     let room = match room {
         Ok(room) => room,
         Err(error) => {
-            return protocol_failed(this, Err(error), "Fatal error: protocol.get_buffer() call failed.");
+            return protocol_failed(
+                this,
+                Err(error),
+                "Fatal error: protocol.get_buffer() call failed.",
+            );
         }
     };
-    let Some(kernel) = this.kernel(py) else { return Ok(()) };
+    let Some(kernel) = this.kernel(py) else {
+        return Ok(());
+    };
     let read = buffer::with_bytes_mut(py, &room, |room| kernel.world().recv(this.fd.get(), room));
     let count = match read {
         Ok(Ok(0)) => return at_eof(this),
         Ok(Ok(count)) => count,
         Ok(Err(error)) if would_block(&error) => return Ok(()),
         Ok(Err(error)) => {
-            return close::fatal(this, stdlib::os_error(py, &error), "Fatal read error on socket transport");
+            return close::fatal(
+                this,
+                stdlib::os_error(py, &error),
+                "Fatal read error on socket transport",
+            );
         }
         Err(error) => return close::fatal(this, error, "Fatal read error on socket transport"),
     };
     let count = Obj::int(py, i64::try_from(count)?);
     let outcome = call::call_method(py, &protocol, intern!(py, "buffer_updated"), [&count]);
-    protocol_failed(this, outcome, "Fatal error: protocol.buffer_updated() call failed.")
+    protocol_failed(
+        this,
+        outcome,
+        "Fatal error: protocol.buffer_updated() call failed.",
+    )
 }
 
 /// An exception of a protocol's method ends the connection; `KeyboardInterrupt` and `SystemExit` end the run.
-fn protocol_failed(this: This<'_, SocketTransport>, outcome: PyResult<Obj>, message: &str) -> PyResult<()> {
+fn protocol_failed(
+    this: This<'_, SocketTransport>,
+    outcome: PyResult<Obj>,
+    message: &str,
+) -> PyResult<()> {
     match outcome {
         Ok(_) => Ok(()),
         Err(error) if ends_the_run(this.py(), &error) => Err(error),
@@ -150,7 +204,11 @@ fn at_eof(this: This<'_, SocketTransport>) -> PyResult<()> {
         // The protocol goes on writing; there is nothing more to read.
         Ok(keep_open) if keep_open.bind(py).is_truthy()? => unwatch(this),
         Ok(_) => close::close(this),
-        Err(error) => protocol_failed(this, Err(error), "Fatal error: protocol.eof_received() call failed."),
+        Err(error) => protocol_failed(
+            this,
+            Err(error),
+            "Fatal error: protocol.eof_received() call failed.",
+        ),
     }
 }
 

@@ -26,15 +26,22 @@ fn check_data(py: Python<'_>, data: &Obj) -> PyResult<()> {
         return Ok(());
     }
     let name = data.bind(py).get_type().name()?;
-    Err(PyTypeError::new_err(format!("data argument must be a bytes-like object, not {}", name.repr()?)))
+    Err(PyTypeError::new_err(format!(
+        "data argument must be a bytes-like object, not {}",
+        name.repr()?
+    )))
 }
 
 fn check_open(this: This<'_, SocketTransport>, method: &str) -> PyResult<()> {
     if this.eof.get() {
-        return Err(PyRuntimeError::new_err(format!("Cannot call {method}() after write_eof()")));
+        return Err(PyRuntimeError::new_err(format!(
+            "Cannot call {method}() after write_eof()"
+        )));
     }
     if !this.empty_waiter.is_empty() {
-        return Err(PyRuntimeError::new_err(format!("unable to {method}; sendfile is in progress")));
+        return Err(PyRuntimeError::new_err(format!(
+            "unable to {method}; sendfile is in progress"
+        )));
     }
     Ok(())
 }
@@ -47,20 +54,34 @@ fn is_lost(this: This<'_, SocketTransport>) -> PyResult<bool> {
     }
     if lost >= QUIET_WRITES {
         let py = this.py();
-        stdlib::get().logger.bind(py).call_method1(intern!(py, "warning"), ("socket.send() raised exception.",))?;
+        stdlib::get()
+            .logger
+            .bind(py)
+            .call_method1(intern!(py, "warning"), ("socket.send() raised exception.",))?;
     }
     this.lost.set(lost.saturating_add(1));
     Ok(true)
 }
 
-const WRITE: Signature<1> = Signature { function: "write", names: ["data"], required: 1, positional: 1 };
-const LINES: Signature<1> =
-    Signature { function: "writelines", names: ["list_of_data"], required: 1, positional: 1 };
+const WRITE: Signature<1> = Signature {
+    function: "write",
+    names: ["data"],
+    required: 1,
+    positional: 1,
+};
+const LINES: Signature<1> = Signature {
+    function: "writelines",
+    names: ["list_of_data"],
+    required: 1,
+    positional: 1,
+};
 
 fn write(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
     let py = this.py();
     let done = Obj::none(py);
-    let [Some(data)] = args.parse(py, &WRITE)? else { return Ok(done) };
+    let [Some(data)] = args.parse(py, &WRITE)? else {
+        return Ok(done);
+    };
     check_data(py, data)?;
     check_open(this, "write")?;
     let len = buffer::with_bytes(py, data, <[u8]>::len)?;
@@ -73,7 +94,11 @@ fn write(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
             Ok(count) => sent = count,
             Err(error) if would_block(&error) => {}
             Err(error) => {
-                close::fatal(this, stdlib::os_error(py, &error), "Fatal write error on socket transport")?;
+                close::fatal(
+                    this,
+                    stdlib::os_error(py, &error),
+                    "Fatal write error on socket transport",
+                )?;
                 return Ok(done);
             }
         }
@@ -90,7 +115,9 @@ fn write(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
 fn send(this: This<'_, SocketTransport>, data: &Obj) -> PyResult<std::io::Result<usize>> {
     let py = this.py();
     match this.kernel(py) {
-        Some(kernel) => buffer::with_bytes(py, data, |bytes| kernel.world().send(this.fd.get(), bytes)),
+        Some(kernel) => {
+            buffer::with_bytes(py, data, |bytes| kernel.world().send(this.fd.get(), bytes))
+        }
         None => Err(PyRuntimeError::new_err("Event loop is closed")),
     }
 }
@@ -118,7 +145,9 @@ fn keep(this: This<'_, SocketTransport>, data: &Obj, sent: usize, len: usize) ->
 fn writelines(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
     let py = this.py();
     let done = Obj::none(py);
-    let [Some(list)] = args.parse(py, &LINES)? else { return Ok(done) };
+    let [Some(list)] = args.parse(py, &LINES)? else {
+        return Ok(done);
+    };
     check_open(this, "writelines")?;
     let mut any = false;
     let mut chunks = Vec::new();
@@ -154,10 +183,16 @@ fn writelines(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> 
 /// Registers for when the socket takes more.
 fn watch(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
-    let Some(kernel) = this.kernel(py) else { return Ok(()) };
+    let Some(kernel) = this.kernel(py) else {
+        return Ok(());
+    };
     this.write_context.set(context::copy_current(py)?);
     let replaced = kernel
-        .add_writer(this.fd.get(), Callback::Writable(this.object()), Mode::Level)
+        .add_writer(
+            this.fd.get(),
+            Callback::Writable(this.object()),
+            Mode::Level,
+        )
         .map_err(|error| stdlib::os_error(py, &error))?;
     drop(replaced);
     Ok(())
@@ -166,8 +201,12 @@ fn watch(this: This<'_, SocketTransport>) -> PyResult<()> {
 /// Stops waiting for the socket to take more.
 pub fn unwatch(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
-    let Some(kernel) = this.kernel(py) else { return Ok(()) };
-    let removed = kernel.remove_writer(this.fd.get()).map_err(|error| stdlib::os_error(py, &error))?;
+    let Some(kernel) = this.kernel(py) else {
+        return Ok(());
+    };
+    let removed = kernel
+        .remove_writer(this.fd.get())
+        .map_err(|error| stdlib::os_error(py, &error))?;
     drop(removed);
     Ok(())
 }
@@ -181,7 +220,9 @@ pub fn discard(this: This<'_, SocketTransport>) {
 
 /// The socket takes more.
 pub fn writable(py: Python<'_>, object: &Obj) -> PyResult<()> {
-    let Some(this) = This::<SocketTransport>::instance(py, object) else { return Ok(()) };
+    let Some(this) = This::<SocketTransport>::instance(py, object) else {
+        return Ok(());
+    };
     if this.lost.get() > 0 || this.unsent_len.get() == 0 {
         return Ok(());
     }
@@ -192,7 +233,9 @@ pub fn writable(py: Python<'_>, object: &Obj) -> PyResult<()> {
 /// Sends what it will take, and does what waits for all to be sent.
 fn flush(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
-    let Some(kernel) = this.kernel(py) else { return Ok(()) };
+    let Some(kernel) = this.kernel(py) else {
+        return Ok(());
+    };
     match send_chunks(this, &kernel) {
         Ok(()) => {}
         Err(error) if would_block(&error) => {}
@@ -204,7 +247,9 @@ fn flush(this: This<'_, SocketTransport>) -> PyResult<()> {
             let exception = error.value(py).clone();
             close::fatal(this, error, "Fatal write error on socket transport")?;
             if let Some(waiter) = waiter {
-                waiter.bind(py).call_method1(intern!(py, "set_exception"), (exception,))?;
+                waiter
+                    .bind(py)
+                    .call_method1(intern!(py, "set_exception"), (exception,))?;
             }
             return Ok(());
         }
@@ -216,7 +261,9 @@ fn flush(this: This<'_, SocketTransport>) -> PyResult<()> {
     }
     unwatch(this)?;
     if let Some(waiter) = this.empty_waiter.get() {
-        waiter.bind(py).call_method1(intern!(py, "set_result"), (py.None(),))?;
+        waiter
+            .bind(py)
+            .call_method1(intern!(py, "set_result"), (py.None(),))?;
     }
     if this.closing.get() {
         close::lost(this, &Obj::none(py))
@@ -229,9 +276,19 @@ fn flush(this: This<'_, SocketTransport>) -> PyResult<()> {
 
 fn send_chunks(this: This<'_, SocketTransport>, kernel: &super::Kernel) -> std::io::Result<()> {
     // A reference each, so that nothing is borrowed while the system call looks at them.
-    let chunks: Vec<Obj> = this.unsent.borrow().iter().take(MAX_CHUNKS).cloned().collect();
+    let chunks: Vec<Obj> = this
+        .unsent
+        .borrow()
+        .iter()
+        .take(MAX_CHUNKS)
+        .cloned()
+        .collect();
     let skip = this.sent.get();
-    let mut slices: Vec<IoSlice<'_>> = chunks.iter().filter_map(buffer::of_bytes).map(IoSlice::new).collect();
+    let mut slices: Vec<IoSlice<'_>> = chunks
+        .iter()
+        .filter_map(buffer::of_bytes)
+        .map(IoSlice::new)
+        .collect();
     if let Some(first) = slices.first_mut() {
         first.advance(skip);
     }
@@ -268,7 +325,10 @@ fn maybe_resume(this: This<'_, SocketTransport>) -> PyResult<()> {
     tell_protocol(this, intern!(this.py(), "resume_writing"))
 }
 
-fn tell_protocol(this: This<'_, SocketTransport>, method: &Bound<'_, pyo3::types::PyString>) -> PyResult<()> {
+fn tell_protocol(
+    this: This<'_, SocketTransport>,
+    method: &Bound<'_, pyo3::types::PyString>,
+) -> PyResult<()> {
     let py = this.py();
     let protocol = this.protocol(py);
     match call::call_method(py, &protocol, method, []) {
@@ -280,7 +340,9 @@ fn tell_protocol(this: This<'_, SocketTransport>, method: &Bound<'_, pyo3::types
             context.set_item("exception", error.into_value(py))?;
             context.set_item("transport", this.bind())?;
             context.set_item("protocol", protocol.bind(py))?;
-            this.event_loop(py)?.bind(py).call_method1(intern!(py, "call_exception_handler"), (context,))?;
+            this.event_loop(py)?
+                .bind(py)
+                .call_method1(intern!(py, "call_exception_handler"), (context,))?;
             Ok(())
         }
     }
@@ -289,15 +351,20 @@ fn tell_protocol(this: This<'_, SocketTransport>, method: &Bound<'_, pyo3::types
 fn shut_down(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
     match this.kernel(py) {
-        Some(kernel) => {
-            kernel.world().shutdown_write(this.fd.get()).map_err(|error| stdlib::os_error(py, &error))
-        }
+        Some(kernel) => kernel
+            .world()
+            .shutdown_write(this.fd.get())
+            .map_err(|error| stdlib::os_error(py, &error)),
         None => Ok(()),
     }
 }
 
-const LIMITS: Signature<2> =
-    Signature { function: "set_write_buffer_limits", names: ["high", "low"], required: 0, positional: 2 };
+const LIMITS: Signature<2> = Signature {
+    function: "set_write_buffer_limits",
+    names: ["high", "low"],
+    required: 0,
+    positional: 2,
+};
 
 fn set_limits(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
     let py = this.py();
@@ -314,7 +381,9 @@ fn set_limits(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> 
     };
     let low = low.unwrap_or(high / 4);
     if !(high >= low && low >= 0) {
-        return Err(PyValueError::new_err(format!("high ({high}) must be >= low ({low}) must be >= 0")));
+        return Err(PyValueError::new_err(format!(
+            "high ({high}) must be >= low ({low}) must be >= 0"
+        )));
     }
     this.high_water.set(usize::try_from(high)?);
     this.low_water.set(usize::try_from(low)?);
