@@ -46,7 +46,11 @@ class _Sources:
         """Nothing to close: the descriptors are the native loop's."""
 
 
-class Loop(_roundel.LoopCore, asyncio.SelectorEventLoop):
+# By its own name once and for all: `roundel run` gives the name in asyncio to a class of ours.
+_Asyncio = asyncio.SelectorEventLoop
+
+
+class Loop(_roundel.LoopCore, _Asyncio):
     """An asyncio event loop whose scheduling, timers, tasks, futures and TCP are Rust.
 
     Use it as any asyncio loop: `asyncio.Runner(loop_factory=roundel.new_event_loop)`, or `roundel.run(main())`.
@@ -66,7 +70,7 @@ class Loop(_roundel.LoopCore, asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         _roundel.LoopCore.__init__(self)
-        asyncio.SelectorEventLoop.__init__(self, _Sources(self))  # type: ignore[arg-type]
+        _Asyncio.__init__(self, _Sources(self))  # type: ignore[arg-type]
 
     # Running.
 

@@ -13,6 +13,7 @@ mod make;
 mod run;
 pub mod schedule;
 mod sources;
+mod watch;
 mod world;
 
 use std::cell::{Cell, RefCell};
@@ -30,10 +31,11 @@ use crate::stdlib;
 
 pub use callback::Callback;
 pub use home::Home;
+pub use watch::Watch;
 use world::PyWorld;
 
-/// The loop below: callbacks that are Python objects, unobserved.
-pub type Kernel = roundel_core::Loop<Callback, PyWorld, ()>;
+/// The loop below: callbacks that are Python objects.
+pub type Kernel = roundel_core::Loop<Callback, PyWorld, Watch>;
 
 /// The native half of a loop.
 #[derive(Default)]
@@ -49,6 +51,9 @@ pub struct LoopCore {
     /// Whether one stands in front of `time`.
     pub(crate) own_clock: Cell<bool>,
     task_factory: Slot,
+    /// The task that is in a step, for the probe.
+    #[cfg(feature = "observe")]
+    pub(crate) in_step: Cell<Option<u64>>,
     /// In debug mode: the handle that is running.
     current_handle: Slot,
     /// What sockets are read into; see `transport`.
@@ -107,10 +112,9 @@ fn closed() -> PyErr {
 
 /// `LoopCore.__init__`: opens the world.
 fn open(this: This<'_, LoopCore>) -> PyResult<()> {
-    let kernel = Kernel::new(
-        PyWorld::new().map_err(|error| stdlib::os_error(this.py(), &error))?,
-        (),
-    );
+    let world = PyWorld::new().map_err(|error| stdlib::os_error(this.py(), &error))?;
+    #[allow(clippy::unit_arg, reason = "the probe that observes nothing is a unit")]
+    let kernel = Kernel::new(world, Watch::default());
     let old = this.kernel.replace(Some(Rc::new(kernel)));
     this.closed.set(false);
     look_for_overrides(this)?;
@@ -237,6 +241,17 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             },
             c"_signal_fd($self, /)\n--\n\nThe descriptor that signal.set_wakeup_fd() is given.",
         );
+    #[cfg(feature = "observe")]
+    let builder = builder.method(
+        c"_observed",
+        |this: This<'_, LoopCore>, _args| {
+            let lines = this.kernel()?.probe().take();
+            Ok(pyo3::types::PyList::new(this.py(), lines)?
+                .into_any()
+                .into())
+        },
+        c"_observed($self, /)\n--\n\nWhat the probe has seen since the last call.",
+    );
     let builder = attributes(builder);
     let builder = calls::methods(builder);
     let builder = make::methods(builder);

@@ -3,7 +3,7 @@
 //! Owns: the fields and the class table. Its parts: `state` (how a future becomes done, and what it then gives),
 //! `waiters` (who is told), `iter` (what `await` runs), `report` ("exception was never retrieved").
 //! Trade: a task that waits is remembered as the task itself, not as a callback, so a wake-up is one push on the ready
-//! queue. Everything here also serves [`Task`](crate::task::Task), whose first field is a [`Future`].
+//! queue. Everything here also serves [`Task`], whose first field is a [`Future`].
 //!
 //! The rules are those of the CPython documentation of asyncio.Future, and its C implementation where that is silent.
 

@@ -3,7 +3,7 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::Task;
+use super::{Task, observe};
 use crate::ffi::{Obj, This, call};
 use crate::future::{self, Future};
 use crate::stdlib;
@@ -16,6 +16,7 @@ pub fn cancel(this: This<'_, Task>, message: Option<Obj>) -> PyResult<bool> {
         return Ok(false);
     }
     this.cancel_requests.set(this.cancel_requests.get() + 1);
+    observe::cancel_requested(this);
     if let Some(awaited) = this.waiting_on.get() {
         // What it waits for may be a task that catches the request, so it stays remembered as what to cancel again.
         if cancel_object(py, &awaited, message.clone())? {

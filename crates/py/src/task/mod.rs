@@ -2,7 +2,7 @@
 //!
 //! Owns: the fields, the class table, creation. Its parts: `step` (one resume and what follows from it), `cancel`,
 //! `current` (which task is running, told to asyncio), `all` (every task, for `asyncio.all_tasks`).
-//! Trade: see [`future`](crate::future): a task's wake-up carries no Python object but the task.
+//! Trade: see [`future`]: a task's wake-up carries no Python object but the task.
 //!
 //! Between steps a pending task is in one of two states: `waiting_on` holds what it awaits and that will wake it, or a
 //! step is on the ready queue.
@@ -10,6 +10,7 @@
 mod all;
 mod cancel;
 mod current;
+mod observe;
 mod step;
 
 use std::cell::{Cell, RefCell};
@@ -192,6 +193,7 @@ impl Task {
         this.log_destroy_pending.set(true);
         all::forget(this);
         all::remember(this)?;
+        observe::created(this);
         if eager && this.future.home.is_running(py)? {
             return step::start_eagerly(this);
         }
@@ -247,6 +249,7 @@ fn step_soon(this: This<'_, Task>) -> PyResult<()> {
 pub fn wake_soon(this: This<'_, Task>, done: &Obj, home: &Home) -> PyResult<()> {
     let py = this.py();
     let task = this.object();
+    observe::woken(this);
     match schedule::push(py, home, || Callback::Wakeup(task))? {
         true => Ok(()),
         false => {

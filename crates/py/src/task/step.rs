@@ -5,7 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::{Task, all, cancel, current, step_soon, wakeup_callable};
+use super::{Task, all, cancel, current, observe, step_soon, wakeup_callable};
 use crate::ffi::coroutine::{self, Resumed};
 use crate::ffi::{Obj, This, call, context};
 use crate::future::{self, AsFuture, Future, Outcome, Waiter, cancelled_error};
@@ -78,12 +78,14 @@ pub fn step(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
         throw
     };
     this.waiting_on.set(None);
-    current::while_current(this, || resume(this, throw))
+    current::while_current(this, || observe::step(this, || resume(this, throw)))
 }
 
 /// Runs the first step now, inside whatever is running (PEP-less; CPython 3.12's eager tasks).
 pub fn start_eagerly(this: This<'_, Task>) -> PyResult<()> {
-    let outcome = current::while_swapped_in(this, || in_context(this, || resume(this, None)));
+    let outcome = current::while_swapped_in(this, || {
+        in_context(this, || observe::step(this, || resume(this, None)))
+    });
     if this.future.is_done() {
         this.coroutine.set(None);
         all::forget(this);
@@ -186,6 +188,7 @@ fn park_on_native(this: This<'_, Task>, awaited: This<'_, Future>) -> PyResult<(
 
 /// Remembers what the task waits for, and passes on a request to cancel that came while it was running.
 fn waits_on(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
+    observe::parked(this, &awaited);
     this.waiting_on.set(awaited.clone());
     if this.must_cancel.get() && cancel::cancel_awaited(this, &awaited)? {
         this.must_cancel.set(false);
