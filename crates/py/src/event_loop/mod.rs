@@ -64,7 +64,7 @@ static CLASS: Class = Class::new();
 
 impl Native for LoopCore {
     const NAME: &'static CStr = c"roundel._roundel.LoopCore";
-    const DOC: &'static CStr = c"The native half of roundel.Loop.";
+    const DOC: &'static CStr = c"LoopCore()\n--\n\nThe native half of roundel.Loop.";
     fn class() -> &'static Class {
         &CLASS
     }

@@ -185,4 +185,9 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
             |this, _args| turn(this).map(|()| Obj::none(this.py())),
             c"_run_once($self, /)\n--\n\nOne turn.",
         )
+        .method(
+            c"_panic",
+            |_this: This<'_, LoopCore>, _args| panic!("on request"),
+            c"_panic($self, /)\n--\n\nPanic in Rust, to show what becomes of it.",
+        )
 }

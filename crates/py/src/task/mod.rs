@@ -70,9 +70,13 @@ static CLASS: Class = Class::new();
 
 impl Native for Task {
     const NAME: &'static CStr = c"roundel.Task";
-    const DOC: &'static CStr =
+    const DOC: &'static CStr = if cfg!(Py_3_12) {
         c"Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n\
-        A coroutine driven by a loop: asyncio.Task, in Rust.";
+        A coroutine driven by a loop: asyncio.Task, in Rust."
+    } else {
+        c"Task(coro, *, loop=None, name=None, context=None)\n--\n\n\
+        A coroutine driven by a loop: asyncio.Task, in Rust."
+    };
     const FINALIZES: bool = true;
 
     fn class() -> &'static Class {
