@@ -26,7 +26,6 @@ use crate::event_loop::{Callback, Home, schedule};
 use crate::ffi::args::Signature;
 use crate::ffi::bound::Function;
 use crate::ffi::gil::Global;
-use crate::ffi::registry::Entry;
 use crate::ffi::{
     Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class, context,
 };
@@ -51,7 +50,7 @@ pub struct Task {
     cancel_requests: Cell<i64>,
     must_cancel: Cell<bool>,
     log_destroy_pending: Cell<bool>,
-    entry: Cell<Option<Entry>>,
+    place: all::Place,
 }
 
 /// A name given, or a number from which one is made when somebody asks.
@@ -113,7 +112,7 @@ impl Native for Task {
         }
     }
     fn needs_finalizer(&self) -> bool {
-        self.entry.get().is_some() || self.future.needs_finalizer() || self.dies_pending()
+        self.place.is_taken() || self.future.needs_finalizer() || self.dies_pending()
     }
     fn finalize(this: This<'_, Self>) {
         all::forget(this);
@@ -195,8 +194,7 @@ impl Task {
         this.cancel_requests.set(0);
         this.must_cancel.set(false);
         this.log_destroy_pending.set(true);
-        all::forget(this);
-        all::remember(this)?;
+        all::remember(this);
         observe::created(this);
         if eager && this.future.home.is_running(py)? {
             return step::start_eagerly(this);
