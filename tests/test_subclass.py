@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from kinds import outcome, turns
 
 

@@ -11,6 +11,7 @@ import itertools
 import weakref
 
 import pytest
+
 from kinds import PY312, turns
 
 
@@ -33,7 +34,6 @@ def test_call_later_waits(loop, run):
         fired = loop.create_future()
         start = loop.time()
         handle = loop.call_later(0.01, lambda: fired.set_result(loop.time()))
-        assert handle.when() == pytest.approx(start + 0.01, abs=5)
         assert handle.when() >= start + 0.01
         # asyncio runs a timer up to one tick of the clock early.
         assert await fired >= handle.when() - 0.001
@@ -69,11 +69,11 @@ def test_arguments_and_context(loop, run):
     run(main())
 
 
-@pytest.mark.parametrize("delay", [0, 0.0, -1, -1e9, True, 1e-12])
+@pytest.mark.parametrize("delay", [0, 0.0, -1, -1e9, 1e-12])
 def test_at_once(loop, run, delay):
     async def main():
         fired = loop.create_future()
-        loop.call_later(delay if delay is not True else 0, fired.set_result, delay)
+        loop.call_later(delay, fired.set_result, delay)
         return await fired
 
     assert run(main()) == delay

@@ -228,7 +228,9 @@ class Loop(_roundel.LoopCore, _Asyncio):
     ) -> asyncio.SubprocessTransport:
         if watcher_of_the_program() is not None:
             inherited = super()._make_subprocess_transport  # type: ignore[misc]
-            return await inherited(protocol, args, shell, stdin, stdout, stderr, bufsize, extra, **kwargs)
+            return await inherited(  # type: ignore[no-any-return]
+                protocol, args, shell, stdin, stdout, stderr, bufsize, extra, **kwargs
+            )
         waiter = self.create_future()
         child: Any = unix_events._UnixSubprocessTransport(  # type: ignore[attr-defined]
             self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=waiter, extra=extra, **kwargs
@@ -258,7 +260,7 @@ class Loop(_roundel.LoopCore, _Asyncio):
             raise ValueError(f"seconds must be 0 or more, not {seconds!r}")
         self._names = NameCache(seconds) if seconds else None
 
-    async def getaddrinfo(  # type: ignore[override]
+    async def getaddrinfo(
         self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> list[Any]:
         """Look a name up in a thread, as asyncio does, or in the cache if that is switched on."""

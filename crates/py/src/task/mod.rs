@@ -17,7 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -477,11 +477,11 @@ fn attributes(builder: Builder<Task>) -> Builder<Task> {
             c"_log_destroy_pending",
             |this| Ok(Obj::bool(this.py(), this.log_destroy_pending.get())),
             |this, value| {
-                let Some(value) = value else {
-                    return Err(PyAttributeError::new_err("cannot delete attribute"));
-                };
-                this.log_destroy_pending
-                    .set(value.bind(this.py()).is_truthy()?);
+                let wanted = value
+                    .ok_or_else(future::not_deleted)?
+                    .bind(this.py())
+                    .is_truthy()?;
+                this.log_destroy_pending.set(wanted);
                 Ok(())
             },
         )
