@@ -319,3 +319,13 @@ def test_timers_of_a_stopped_loop_wait(loop):
     loop.run_forever()
     loop.run_until_complete(asyncio.sleep(0.002))
     assert seen == ["late"]
+
+
+def test_times_before_the_clocks_zero(loop):
+    """They are all over: they fire at once, the earliest first."""
+    fired = []
+    for when in (0, -1.5, -3, -0.25, 1):
+        loop.call_at(when, fired.append, when)
+    loop.call_soon(loop.call_soon, loop.stop)
+    loop.run_forever()
+    assert fired == [-3, -1.5, -0.25, 0, 1]

@@ -456,14 +456,19 @@ impl Restless {
 
 impl Clone for Restless {
     fn clone(&self) -> Self {
-        let home = self.home.upgrade().expect("only a loop that is there clones");
+        let home = self
+            .home
+            .upgrade()
+            .expect("only a loop that is there clones");
         Self::new(&home, self.number)
     }
 }
 
 impl Drop for Restless {
     fn drop(&mut self) {
-        let Some(home) = self.home.upgrade() else { return };
+        let Some(home) = self.home.upgrade() else {
+            return;
+        };
         home.alive.set(home.alive.get() - 1);
         let word = home.last_words.borrow_mut().pop();
         if let Some(word) = word {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use roundel_core::{Instant, Poll as _, TurnError};
+use roundel_core::{Poll as _, TurnError};
 
 use super::{Callback, Kernel, LoopCore, call_exception_handler, time};
 use crate::ffi::{Builder, Obj, This, border, gil};
@@ -66,7 +66,7 @@ fn ask_own_clock(this: This<'_, LoopCore>, kernel: &Kernel) -> PyResult<()> {
             .bind()
             .call_method0(intern!(this.py(), "time"))?
             .extract()?;
-        kernel.world().show(Instant::from_secs_f64(now));
+        kernel.world().show(now);
     }
     Ok(())
 }
