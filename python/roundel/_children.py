@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 import threading
+from asyncio.log import logger
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -56,5 +57,5 @@ def _status(pid: int) -> int:
     try:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except ChildProcessError:
-        asyncio.log.logger.warning("child process pid %d exit status already read: will report returncode 255", pid)
+        logger.warning("child process pid %d exit status already read: will report returncode 255", pid)
         return _UNKNOWN_STATUS

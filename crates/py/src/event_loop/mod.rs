@@ -175,57 +175,39 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let builder = Builder::<LoopCore>::new()
         .init(|this, _args| open(this))
         .setattr(attribute_changes)
-        .method(
-            c"time",
-            |this, _args| Ok(Obj::float(this.py(), time(this)?)),
+        .no_args(c"time", |this| Ok(Obj::float(this.py(), time(this)?)),
             c"time($self, /)\n--\n\nThe loop's clock, in seconds, as a float: the system's monotonic clock.",
         )
-        .method(
-            c"is_running",
-            |this, _args| Ok(Obj::bool(this.py(), this.thread.get().is_some())),
+        .no_args(c"is_running", |this| Ok(Obj::bool(this.py(), this.thread.get().is_some())),
             c"is_running($self, /)\n--\n\nWhether the loop is running.",
         )
-        .method(
-            c"is_closed",
-            |this, _args| Ok(Obj::bool(this.py(), this.closed.get())),
+        .no_args(c"is_closed", |this| Ok(Obj::bool(this.py(), this.closed.get())),
             c"is_closed($self, /)\n--\n\nWhether close() was called.",
         )
-        .method(
-            c"get_debug",
-            |this, _args| Ok(Obj::bool(this.py(), this.debug.get())),
+        .no_args(c"get_debug", |this| Ok(Obj::bool(this.py(), this.debug.get())),
             c"get_debug($self, /)\n--\n\nWhether the loop is in debug mode.",
         )
-        .method(
-            c"stop",
-            |this, _args| {
+        .no_args(c"stop", |this| {
                 this.stopping.set(true);
                 Ok(Obj::none(this.py()))
             },
             c"stop($self, /)\n--\n\nStop at the end of this turn. What is ready in it still runs.",
         )
-        .method(
-            c"_check_closed",
-            |this, _args| {
+        .no_args(c"_check_closed", |this| {
                 if this.closed.get() { Err(closed()) } else { Ok(Obj::none(this.py())) }
             },
             c"_check_closed($self, /)\n--\n\nRuntimeError if the loop is closed.",
         )
-        .method(
-            c"_check_thread",
-            |this, _args| schedule::check_thread(this).map(|()| Obj::none(this.py())),
+        .no_args(c"_check_thread", |this| schedule::check_thread(this).map(|()| Obj::none(this.py())),
             c"_check_thread($self, /)\n--\n\nRuntimeError if another thread runs the loop.",
         )
-        .method(
-            c"_release",
-            |this, _args| {
+        .no_args(c"_release", |this| {
                 release(this);
                 Ok(Obj::none(this.py()))
             },
             c"_release($self, /)\n--\n\nGive the operating system's resources back: the last part of close().",
         )
-        .method(
-            c"_write_to_self",
-            |this, _args| {
+        .no_args(c"_write_to_self", |this| {
                 if let Some(kernel) = this.kernel_if_open() {
                     kernel.waker().wake();
                 }
@@ -233,18 +215,16 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             },
             c"_write_to_self($self, /)\n--\n\nWake the loop if it sleeps.",
         )
-        .method(
-            c"_signal_fd",
-            |this, _args| {
+        .no_args(c"_signal_fd", |this| {
                 let kernel = this.kernel()?;
                 Ok(Obj::int(this.py(), i64::from(kernel.world().os().signal_fd().as_raw_fd())))
             },
             c"_signal_fd($self, /)\n--\n\nThe descriptor that signal.set_wakeup_fd() is given.",
         );
     #[cfg(feature = "observe")]
-    let builder = builder.method(
+    let builder = builder.no_args(
         c"_observed",
-        |this: This<'_, LoopCore>, _args| {
+        |this: This<'_, LoopCore>| {
             let lines = this.kernel()?.probe().take();
             Ok(pyo3::types::PyList::new(this.py(), lines)?
                 .into_any()
