@@ -162,7 +162,9 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
             c"call_at($self, when, callback, *args, context=None)\n--\n\n\
               Call callback(*args) when the loop's clock shows `when` seconds.\n\nReturns a TimerHandle.",
         )
-        .method(c"_timer_handle_cancelled", |this, _args| Ok(Obj::none(this.py())),
+        .method(
+            c"_timer_handle_cancelled",
+            |this, _args| Ok(Obj::none(this.py())),
             c"_timer_handle_cancelled($self, handle, /)\n--\n\nNothing to do: timers are taken out when cancelled.",
         )
         .method(

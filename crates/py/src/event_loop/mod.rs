@@ -175,39 +175,57 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let builder = Builder::<LoopCore>::new()
         .init(|this, _args| open(this))
         .setattr(attribute_changes)
-        .no_args(c"time", |this| Ok(Obj::float(this.py(), time(this)?)),
+        .no_args(
+            c"time",
+            |this| Ok(Obj::float(this.py(), time(this)?)),
             c"time($self, /)\n--\n\nThe loop's clock, in seconds, as a float: the system's monotonic clock.",
         )
-        .no_args(c"is_running", |this| Ok(Obj::bool(this.py(), this.thread.get().is_some())),
+        .no_args(
+            c"is_running",
+            |this| Ok(Obj::bool(this.py(), this.thread.get().is_some())),
             c"is_running($self, /)\n--\n\nWhether the loop is running.",
         )
-        .no_args(c"is_closed", |this| Ok(Obj::bool(this.py(), this.closed.get())),
+        .no_args(
+            c"is_closed",
+            |this| Ok(Obj::bool(this.py(), this.closed.get())),
             c"is_closed($self, /)\n--\n\nWhether close() was called.",
         )
-        .no_args(c"get_debug", |this| Ok(Obj::bool(this.py(), this.debug.get())),
+        .no_args(
+            c"get_debug",
+            |this| Ok(Obj::bool(this.py(), this.debug.get())),
             c"get_debug($self, /)\n--\n\nWhether the loop is in debug mode.",
         )
-        .no_args(c"stop", |this| {
+        .no_args(
+            c"stop",
+            |this| {
                 this.stopping.set(true);
                 Ok(Obj::none(this.py()))
             },
             c"stop($self, /)\n--\n\nStop at the end of this turn. What is ready in it still runs.",
         )
-        .no_args(c"_check_closed", |this| {
+        .no_args(
+            c"_check_closed",
+            |this| {
                 if this.closed.get() { Err(closed()) } else { Ok(Obj::none(this.py())) }
             },
             c"_check_closed($self, /)\n--\n\nRuntimeError if the loop is closed.",
         )
-        .no_args(c"_check_thread", |this| schedule::check_thread(this).map(|()| Obj::none(this.py())),
+        .no_args(
+            c"_check_thread",
+            |this| schedule::check_thread(this).map(|()| Obj::none(this.py())),
             c"_check_thread($self, /)\n--\n\nRuntimeError if another thread runs the loop.",
         )
-        .no_args(c"_release", |this| {
+        .no_args(
+            c"_release",
+            |this| {
                 release(this);
                 Ok(Obj::none(this.py()))
             },
             c"_release($self, /)\n--\n\nGive the operating system's resources back: the last part of close().",
         )
-        .no_args(c"_write_to_self", |this| {
+        .no_args(
+            c"_write_to_self",
+            |this| {
                 if let Some(kernel) = this.kernel_if_open() {
                     kernel.waker().wake();
                 }
@@ -215,7 +233,9 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             },
             c"_write_to_self($self, /)\n--\n\nWake the loop if it sleeps.",
         )
-        .no_args(c"_signal_fd", |this| {
+        .no_args(
+            c"_signal_fd",
+            |this| {
                 let kernel = this.kernel()?;
                 Ok(Obj::int(this.py(), i64::from(kernel.world().os().signal_fd().as_raw_fd())))
             },

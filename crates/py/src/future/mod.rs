@@ -285,18 +285,26 @@ pub fn with_future<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
     attributes(builder)
         .iter(|this| iter::start(T::future(this)).map(Some))
         .awaits(|this| iter::start(T::future(this)).map(Some))
-        .shared_no_args(c"result", |this| state::result(T::future(this)),
+        .shared_no_args(
+            c"result",
+            |this| state::result(T::future(this)),
             c"result($self, /)\n--\n\nThe result, or raise the exception or the cancellation.\n\n\
               InvalidStateError if it is not done.",
         )
-        .shared_no_args(c"exception", |this| state::exception(T::future(this)),
+        .shared_no_args(
+            c"exception",
+            |this| state::exception(T::future(this)),
             c"exception($self, /)\n--\n\nThe exception that was set, or None.\n\n\
               CancelledError if it was cancelled, InvalidStateError if it is not done.",
         )
-        .shared_no_args(c"done", |this| Ok(Obj::bool(this.py(), T::future(this).is_done())),
+        .shared_no_args(
+            c"done",
+            |this| Ok(Obj::bool(this.py(), T::future(this).is_done())),
             c"done($self, /)\n--\n\nWhether it has a result or an exception or was cancelled.",
         )
-        .shared_no_args(c"cancelled", |this| Ok(Obj::bool(
+        .shared_no_args(
+            c"cancelled",
+            |this| Ok(Obj::bool(
                 this.py(),
                 T::future(this).state.get() == State::Cancelled
             )),
@@ -324,10 +332,14 @@ pub fn with_future<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
             },
             c"remove_done_callback($self, fn, /)\n--\n\nRemove every callback equal to fn; returns how many there were.",
         )
-        .shared_no_args(c"get_loop", |this| alive(T::future(this))?.home.object(this.py()),
+        .shared_no_args(
+            c"get_loop",
+            |this| alive(T::future(this))?.home.object(this.py()),
             c"get_loop($self, /)\n--\n\nThe loop it belongs to.",
         )
-        .shared_no_args(c"_make_cancelled_error", |this| cancelled_error(T::future(this)),
+        .shared_no_args(
+            c"_make_cancelled_error",
+            |this| cancelled_error(T::future(this)),
             c"_make_cancelled_error($self, /)\n--\n\nThe CancelledError to raise.",
         )
 }

@@ -412,10 +412,14 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
               CancelledError is thrown into the coroutine when it is next resumed; it may clean up, or go on.\n\
               Returns False if the task is done already.",
         )
-        .no_args(c"cancelling", |this| Ok(Obj::int(this.py(), this.cancel_requests.get())),
+        .no_args(
+            c"cancelling",
+            |this| Ok(Obj::int(this.py(), this.cancel_requests.get())),
             c"cancelling($self, /)\n--\n\nHow many requests to cancel are outstanding.",
         )
-        .no_args(c"uncancel", |this| Ok(Obj::int(this.py(), cancel::uncancel(this))),
+        .no_args(
+            c"uncancel",
+            |this| Ok(Obj::int(this.py(), cancel::uncancel(this))),
             c"uncancel($self, /)\n--\n\nTake back one request to cancel; returns how many are left.",
         )
         .method(
@@ -428,7 +432,9 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             |this, args| refuse(this, args, "set_exception"),
             c"set_exception($self, exception, /)\n--\n\nRaises RuntimeError: a task's exception is its coroutine's.",
         )
-        .no_args(c"get_name", |this| name(this),
+        .no_args(
+            c"get_name",
+            name,
             c"get_name($self, /)\n--\n\nThe name.",
         )
         .method(
@@ -443,10 +449,14 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             },
             c"set_name($self, value, /)\n--\n\nSet the name, as str(value).",
         )
-        .no_args(c"get_coro", |this| Ok(this.coroutine.get_or_none(this.py())),
+        .no_args(
+            c"get_coro",
+            |this| Ok(this.coroutine.get_or_none(this.py())),
             c"get_coro($self, /)\n--\n\nThe coroutine.",
         )
-        .no_args(c"get_context", |this| Ok(this.context.get_or_none(this.py())),
+        .no_args(
+            c"get_context",
+            |this| Ok(this.context.get_or_none(this.py())),
             c"get_context($self, /)\n--\n\nThe contextvars.Context that the coroutine runs in.",
         )
         .method(
