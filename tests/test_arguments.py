@@ -50,7 +50,12 @@ def test_a_future_takes_no_more_arguments(loop, Future, method):
 
 @pytest.mark.parametrize(
     ("method", "name"),
-    [("set_result", "result"), ("set_exception", "exception"), ("add_done_callback", "fn"), ("remove_done_callback", "fn")],
+    [
+        ("set_result", "result"),
+        ("set_exception", "exception"),
+        ("add_done_callback", "fn"),
+        ("remove_done_callback", "fn"),
+    ],
 )
 def test_a_future_takes_these_by_position_only(loop, Future, method, name):
     future = Future(loop=loop)

@@ -1,6 +1,6 @@
 """Child processes without a child watcher: each has a pidfd, which is readable when the process has ended.
 
-Owns: noticing the end, and fetching the exit status. Leaves out: starting the process and its pipes, which asyncio does.
+Owns: noticing the end, and fetching the exit status. Leaves out: starting it and its pipes, which asyncio does.
 Trade: where the kernel has no pidfd (before Linux 5.3, and other Unixes) a thread waits for each child.
 """
 
