@@ -1,6 +1,6 @@
 """TCP echo: the server on the loop under test, a client that is always the same, and the measuring.
 
-    python benches/echo.py protocol|streams LOOP    (the server; prints its port)
+    python benches/echo.py protocol|streams|tls LOOP    (the server; prints its port)
 
 Measured is the server's CPU time for a request of 1 KB, user and system. Server and client each
 have a CPU of their own where there are two. The client has one request under way on each
@@ -16,6 +16,7 @@ import functools
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ class EchoRow:
     kind: str
     connections: int
     n: int
+    size: int = len(MESSAGE)
 
     @property
     def pause_us(self) -> int:
@@ -50,6 +52,8 @@ ECHO_ROWS = {
         EchoRow("echo-protocol-50", "Protocol echo of 1 KB, 50 connections", "protocol", 50, 100_000),
         EchoRow("echo-streams-1", "streams echo of 1 KB, 1 connection", "streams", 1, 20_000),
         EchoRow("echo-streams-50", "streams echo of 1 KB, 50 connections", "streams", 50, 60_000),
+        EchoRow("echo-tls-50", "TLS Protocol echo of 1 KB, 50 connections", "tls", 50, 30_000),
+        EchoRow("echo-tls-bulk", "TLS Protocol echo of 64 KB, 1 connection", "tls", 1, 4_000, 64 * 1024),
     )
 }
 
@@ -65,7 +69,11 @@ def measure(row: EchoRow, loop: str, n: int) -> dict[str, float]:
             port = server.stdout.readline().strip()
             if not port:
                 raise RuntimeError(server.stderr.read())
-            load = [client(), port, str(row.connections), str(n), str(server.pid), str(row.pause_us)]
+            if row.kind == "tls":
+                script = str(Path(__file__).with_name("tls_load.py"))
+                load = [sys.executable, script, port, str(row.connections), str(n), str(row.size), str(server.pid)]
+            else:
+                load = [client(), port, str(row.connections), str(n), str(server.pid), str(row.pause_us)]
             answer = subprocess.run(
                 load,
                 check=True,
@@ -104,12 +112,24 @@ async def echo_streams(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 async def serve(kind: str) -> None:
     """Serve on a free port, tell it, go on until killed."""
-    if kind == "protocol":
-        server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0)
+    if kind in ("protocol", "tls"):
+        context = server_context() if kind == "tls" else None
+        server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0, ssl=context)
     else:
         server = await asyncio.start_server(echo_streams, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.Event().wait()
+
+
+def server_context() -> ssl.SSLContext:
+    """TLS with a certificate made for the run."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:
+        key, certificate = str(Path(folder, "key.pem")), str(Path(folder, "certificate.pem"))
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+        subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        context.load_cert_chain(certificate, key)
+    return context
 
 
 # --- client --------------------------------------------------------------------------------------
