@@ -9,7 +9,7 @@
 
 use std::ffi::{CStr, c_int, c_uint, c_void};
 use std::marker::PhantomData;
-use std::mem::{align_of, size_of};
+use std::mem::{ManuallyDrop, align_of, size_of};
 use std::ops::Deref;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -51,6 +51,9 @@ pub trait Native: Sized + 'static {
     }
     /// `__del__`.
     fn finalize(_this: This<'_, Self>) {}
+    /// The last thing before the fields are dropped, whatever `__del__` a derived class has. Runs no Python code and
+    /// counts no reference to the object, which has none left.
+    fn last(_this: This<'_, Self>) {}
     /// Views an object as this type for a [`Builder::shared_method`].
     fn find<'a>(py: Python<'a>, object: &'a Obj) -> Option<This<'a, Self>> {
         This::instance(py, object)
@@ -168,6 +171,12 @@ impl<'a, T> This<'a, T> {
     pub fn object(&self) -> Obj {
         // SAFETY: `self` is only made of objects that outlive it.
         unsafe { Obj::from_borrowed(self.object) }
+    }
+
+    /// The object as a reference that is not counted.
+    pub fn lend(&self) -> ManuallyDrop<Obj> {
+        // SAFETY: never dropped, so the reference that `from_owned` takes over is not needed; not null.
+        ManuallyDrop::new(unsafe { Obj::from_owned(self.object).unwrap_unchecked() })
     }
 
     /// The address, for identity comparisons.
@@ -570,6 +579,7 @@ unsafe extern "C" fn dealloc<T: Native>(object: *mut ffi::PyObject) {
         if (*class).tp_weaklistoffset != 0 {
             ffi::PyObject_ClearWeakRefs(object);
         }
+        T::last(This::new(Python::assume_attached(), object));
         ptr::drop_in_place(value);
         clear_around::<T>(object);
         if let Some(free) = (*class).tp_free {
@@ -668,6 +678,12 @@ unsafe extern "C" fn finalize<T: Native>(object: *mut ffi::PyObject) {
             error.restore(py);
         }
     }
+}
+
+/// Whether the object is an instance of a class that [`expect_class`] has seen, by inheritance and not by `__class__`.
+pub fn is_instance(object: &Obj, class: &Obj) -> bool {
+    // SAFETY: both are valid objects, and the second is a class.
+    unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), class.as_ptr().cast()) != 0 }
 }
 
 /// `TypeError` unless `object` is a class.

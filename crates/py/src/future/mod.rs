@@ -15,7 +15,7 @@ mod waiters;
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -390,6 +390,9 @@ fn attributes<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
             c"_cancel_message",
             |this| Ok(T::future(this).cancel_message.get_or_none(this.py())),
             |this, value| {
+                if value.is_none() && this.py().version_info() >= (3, 14) {
+                    return Err(PyAttributeError::new_err("cannot delete attribute"));
+                }
                 T::future(this)
                     .cancel_message
                     .set(value.filter(|message| !message.is_none()));

@@ -8,6 +8,7 @@
 //! step is on the ready queue.
 
 mod all;
+mod awaits;
 mod cancel;
 mod current;
 mod observe;
@@ -26,9 +27,9 @@ use crate::event_loop::{Callback, Home, schedule};
 use crate::ffi::args::Signature;
 use crate::ffi::bound::Function;
 use crate::ffi::gil::Global;
-use crate::ffi::registry::Entry;
 use crate::ffi::{
     Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class, context,
+    records,
 };
 use crate::future::{self, AsFuture, Future};
 use crate::stdlib;
@@ -51,7 +52,7 @@ pub struct Task {
     cancel_requests: Cell<i64>,
     must_cancel: Cell<bool>,
     log_destroy_pending: Cell<bool>,
-    entry: Cell<Option<Entry>>,
+    listed: Cell<all::Listed>,
 }
 
 /// A name given, or a number from which one is made when somebody asks.
@@ -109,7 +110,7 @@ impl Native for Task {
         }
     }
     fn needs_finalizer(&self) -> bool {
-        self.entry.get().is_some() || self.future.needs_finalizer() || self.dies_pending()
+        self.future.needs_finalizer() || self.dies_pending()
     }
     fn finalize(this: This<'_, Self>) {
         all::forget(this);
@@ -119,6 +120,9 @@ impl Native for Task {
             border::unraisable(this.py(), error, &this.object());
         }
         Future::finalize(AsFuture::future(this));
+    }
+    fn last(this: This<'_, Self>) {
+        all::forget(this);
     }
 }
 
@@ -191,6 +195,7 @@ impl Task {
         this.cancel_requests.set(0);
         this.must_cancel.set(false);
         this.log_destroy_pending.set(true);
+        describe(this, coroutine);
         all::forget(this);
         all::remember(this)?;
         observe::created(this);
@@ -209,6 +214,18 @@ pub fn is_coroutine(py: Python<'_>, object: &Obj) -> PyResult<bool> {
     call::call(py, &stdlib::get().iscoroutine, [object])?
         .bind(py)
         .is_truthy()
+}
+
+/// Fills in what tools outside the process read. A name that was not given is a number there.
+fn describe(this: This<'_, Task>, coroutine: &Obj) {
+    let Some(records) = records::get() else {
+        return;
+    };
+    let name = match &*this.name.borrow() {
+        Name::Given(name) => name.clone(),
+        Name::Number(number) => Obj::int(this.py(), number.cast_signed()),
+    };
+    records.describe(this, coroutine, name);
 }
 
 /// One row of numbers for all loops of the process, as asyncio's.
@@ -428,6 +445,9 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 let [value] = args.parse(this.py(), &SET_NAME)?;
                 if let Some(value) = value {
                     let value = as_name(this.py(), value)?;
+                    if let Some(records) = records::get() {
+                        records.rename(this, value.clone());
+                    }
                     drop(this.name.replace(Name::Given(value)));
                 }
                 Ok(Obj::none(this.py()))
