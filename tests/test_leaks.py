@@ -171,7 +171,7 @@ def test_readers(loop, counts_back):
             called.set_result(None)
 
         loop.add_reader(ours, reader, value)
-        loop.add_writer(ours, int, value)
+        loop.add_writer(ours, id, value)
         peer.send(b"x")
         await called
         loop.remove_writer(ours)

@@ -203,7 +203,7 @@ def test_handle_of_other_callables(loop):
 
     cases = [
         (loop.call_soon(print), r"<Handle print\(\)>"),
-        (loop.call_soon(Thing().method), rf"<Handle .*Thing\.method\(\) at {HERE}:\d+>"),
+        (loop.call_soon(Thing().method), rf"<Handle .*Thing\.method\(\)( at {HERE}:\d+)?>"),
         (loop.call_soon(functools.partial(_callback, 1)), rf"<Handle _callback\((1)?\)(\(\))? at {HERE}:\d+>"),
         (loop.call_soon(lambda: None), rf"<Handle .*<lambda>\(\) at {HERE}:\d+>"),
         (loop.call_soon([].append), r"<Handle list\.append\(\)>"),

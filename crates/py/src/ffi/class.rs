@@ -7,7 +7,7 @@
 //! Owns: allocation, deallocation, the garbage collector's traverse and clear, finalizers. Leaves out: what the
 //! classes do.
 
-use std::ffi::{CStr, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_int, c_uint, c_ulong, c_void};
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, align_of, size_of};
 use std::ops::Deref;
@@ -480,6 +480,7 @@ impl<T: Native> Builder<T> {
                 ffi::PyType_FromModuleAndSpec(module.as_ptr(), &raw mut spec, bases),
             )?
         };
+        spare_inline_values(&object);
         class.offset.store(offset, Ordering::Relaxed);
         if let Base::C(parent) = &base {
             class
@@ -514,6 +515,17 @@ impl<T: Native> Builder<T> {
             .unwrap_or_default();
         module.add(name, object.bind(py))?;
         Ok(object)
+    }
+}
+
+/// From Python 3.14 on an instance that can have attributes of its own has room for thirty of them from the start, which
+/// takes a task from the allocator for small objects to `malloc`. Without the flag the room is made when it is needed,
+/// as in the versions before.
+fn spare_inline_values(class: &Obj) {
+    const INLINE_VALUES: c_ulong = 1 << 2;
+    if cfg!(Py_3_14) {
+        // SAFETY: a class that was just made, of which there is no instance and no derived class.
+        unsafe { (*class.as_ptr().cast::<ffi::PyTypeObject>()).tp_flags &= !INLINE_VALUES };
     }
 }
 
