@@ -155,10 +155,33 @@ def save(figures: Figures, options: argparse.Namespace, loops: list[str]) -> Pat
     return path
 
 
-def progress(text: str) -> None:
-    """Tell somebody who watches where the run is; a log file gets nothing."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+class Progress:
+    """Tells where the run is: one line that changes, for somebody who watches; a line for each round, for a log."""
+
+    def __init__(self, rounds: int) -> None:
+        self.rounds, self.start = rounds, time.monotonic()
+        self.watched = sys.stderr.isatty() and sys.stdout.isatty()
+
+    def item(self, turn: int, row: str, loop: str) -> None:
+        """An item begins."""
+        if self.watched:
+            self._say(f"\r\033[Kround {turn + 1} of {self.rounds}: {row}, {loop}", end="")
+
+    def round_done(self, turn: int) -> None:
+        """A round is over."""
+        if not self.watched:
+            self._say(f"round {turn + 1} of {self.rounds} done after {self._seconds()} s")
+
+    def all_done(self) -> None:
+        """The run is over."""
+        if self.watched:
+            self._say(f"\r\033[Kmeasured for {self._seconds()} s")
+
+    def _seconds(self) -> int:
+        return round(time.monotonic() - self.start)
+
+    def _say(self, text: str, end: str = "\n") -> None:
+        print(text, end=end, file=sys.stderr, flush=True)
 
 
 def parse() -> argparse.Namespace:
@@ -188,15 +211,14 @@ def main() -> int:
     print(f"Python {platform.python_version()}, " + ", ".join(f"{loop} {version(loop)}".strip() for loop in loops))
     if absent:
         print(f"not installed: {', '.join(absent)}")
-    figures, start = Figures(), time.monotonic()
+    figures, progress = Figures(), Progress(options.rounds)
     for turn in range(options.rounds):
         for row in options.rows:
             for loop in ["send", *loops]:
-                print(
-                    f"\r\033[Kround {turn + 1} of {options.rounds}: {row}, {loop}", end="", file=sys.stderr, flush=True
-                )
+                progress.item(turn, row, loop)
                 figures.measure(row, loop, options.quick)
-    progress(f"measured for {time.monotonic() - start:.0f} s\n")
+        progress.round_done(turn)
+    progress.all_done()
     print((markdown if options.markdown else aligned)(table(figures, options.rows, loops)))
     for note in notes(figures, options.rounds):
         print(note)

@@ -12,13 +12,17 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 import warnings
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from kinds import KINDS, MISSING  # noqa: E402
+# What hypothesis keeps for itself stays out of the checkout.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(tempfile.gettempdir(), "roundel-hypothesis"))
+
+from kinds import KINDS, MISSING
 
 HANG_AFTER = 30
 SLOW_HANG_AFTER = 120
@@ -26,6 +30,8 @@ _stderr = os.dup(2)
 
 
 def pytest_configure(config):
+    # The setting in pyproject.toml replaces pytest's own list, which has this.
+    config.addinivalue_line("norecursedirs", ".*")
     config.addinivalue_line("markers", "slow: takes seconds; still part of the whole run")
 
 

@@ -5,6 +5,7 @@ import gc
 import sys
 
 import pytest
+
 from kinds import turns
 
 
@@ -105,7 +106,9 @@ def test_an_error_while_closing_is_reported(loop, run, reports):
     run(main())
     run(loop.shutdown_asyncgens())
     assert len(reports) == 1
-    assert reports[0]["message"].startswith("an error occurred during closing of asynchronous generator <async_generator object")
+    assert reports[0]["message"].startswith(
+        "an error occurred during closing of asynchronous generator <async_generator object"
+    )
     assert type(reports[0]["exception"]) is ZeroDivisionError
     assert reports[0]["asyncgen"] is kept[0]
 
@@ -117,7 +120,9 @@ def test_starting_one_after_shutdown_warns(loop, run):
     async def main():
         await loop.shutdown_asyncgens()
         agen = numbers()
-        with pytest.warns(ResourceWarning, match="asynchronous generator .* was scheduled after loop.shutdown_asyncgens"):
+        with pytest.warns(
+            ResourceWarning, match="asynchronous generator .* was scheduled after loop.shutdown_asyncgens"
+        ):
             await agen.__anext__()
         await agen.aclose()
 

@@ -6,6 +6,7 @@ Leaves out: everything a transport does alike for both kinds of protocol (test_t
 import asyncio
 
 import pytest
+
 from kinds import turns
 from peers import Recorder, connected, off_loop
 

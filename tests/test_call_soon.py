@@ -7,6 +7,7 @@ import asyncio
 import contextvars
 
 import pytest
+
 from kinds import PY313, turns
 
 

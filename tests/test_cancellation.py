@@ -7,6 +7,7 @@ of callbacks (test_order.py).
 import asyncio
 
 import pytest
+
 from kinds import outcome, turns
 
 

@@ -6,6 +6,7 @@ import re
 import socket
 
 import pytest
+
 from kinds import PY312, outcome, turns
 from peers import Recorder, free_port, listener, off_loop, read_exactly, tcp_pair
 
@@ -91,9 +92,7 @@ def test_local_addr(loop, run, listening, port):
 
 def test_local_addr_in_use(loop, run, listening, port):
     async def main():
-        error = await outcome(
-            loop.create_connection(Recorder, "127.0.0.1", port, local_addr=("127.0.0.1", port))
-        )
+        error = await outcome(loop.create_connection(Recorder, "127.0.0.1", port, local_addr=("127.0.0.1", port)))
         assert isinstance(error, OSError)
         assert error.errno == errno.EADDRINUSE
         assert f"error while attempting to bind on address ('127.0.0.1', {port})" in str(error)
@@ -150,7 +149,9 @@ def _connect_both(loop, port, **arguments):
     return loop.create_connection(Recorder, "both.invalid", port, **arguments)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"happy_eyeballs_delay": 0.25}, {"happy_eyeballs_delay": 0.25, "interleave": 2}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"happy_eyeballs_delay": 0.25}, {"happy_eyeballs_delay": 0.25, "interleave": 2}]
+)
 def test_the_second_address_serves(loop, run, listening, port, arguments):
     """Nothing listens on the first address: the second is tried."""
 
@@ -211,9 +212,21 @@ def test_bad_arguments(loop, run, listening, port):
     async def main():
         cases = [
             ({}, ValueError, "host and port was not specified and no sock specified"),
-            ({"host": "127.0.0.1", "port": port, "sock": listening}, ValueError, "host/port and sock can not be specified at the same time"),
-            ({"host": "127.0.0.1", "port": port, "server_hostname": "x"}, ValueError, "server_hostname is only meaningful with ssl"),
-            ({"host": "127.0.0.1", "port": port, "ssl_handshake_timeout": 1}, ValueError, "ssl_handshake_timeout is only meaningful with ssl"),
+            (
+                {"host": "127.0.0.1", "port": port, "sock": listening},
+                ValueError,
+                "host/port and sock can not be specified at the same time",
+            ),
+            (
+                {"host": "127.0.0.1", "port": port, "server_hostname": "x"},
+                ValueError,
+                "server_hostname is only meaningful with ssl",
+            ),
+            (
+                {"host": "127.0.0.1", "port": port, "ssl_handshake_timeout": 1},
+                ValueError,
+                "ssl_handshake_timeout is only meaningful with ssl",
+            ),
         ]
         for arguments, expected, words in cases:
             error = await outcome(loop.create_connection(Recorder, **arguments))

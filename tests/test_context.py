@@ -5,6 +5,7 @@ import contextvars
 import socket
 
 import pytest
+
 from kinds import PY312, turns
 from peers import Recorder, connected
 

@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+
 from kinds import outcome, turns
 
 
@@ -97,7 +98,9 @@ def test_coroutines_are_refused(debug, call):
     async def work():
         pass
 
-    with pytest.raises(TypeError, match=rf"^coroutines cannot be used with {call if call != 'call_later' else 'call_(at|later)'}\(\)$"):
+    with pytest.raises(
+        TypeError, match=rf"^coroutines cannot be used with {call if call != 'call_later' else 'call_(at|later)'}\(\)$"
+    ):
         getattr(debug, call)(*arguments, work)
     coro = work()
     with pytest.raises(TypeError, match="^coroutines cannot be used with "):
@@ -123,7 +126,10 @@ def test_a_slow_callback_is_logged(debug, run, caplog):
         run(turns())
     messages = [record.getMessage() for record in caplog.records if "slow()" in record.getMessage()]
     assert len(messages) == 1
-    assert re.match(r"Executing <Handle test_a_slow_callback_is_logged\.<locals>\.slow\(\) at .* took 0\.0\d\d seconds$", messages[0])
+    assert re.match(
+        r"Executing <Handle test_a_slow_callback_is_logged\.<locals>\.slow\(\) at .* took 0\.0\d\d seconds$",
+        messages[0],
+    )
 
 
 def test_a_slow_step_is_logged(debug, run, caplog):

@@ -4,14 +4,17 @@ import asyncio
 import contextvars
 
 import pytest
+
 from kinds import PY312, outcome, skip_broken_oracle, turns
 
 pytestmark = pytest.mark.skipif(not PY312, reason="eager tasks came with 3.12")
 
 
-@pytest.fixture
-def eager(loop):
-    loop.set_task_factory(asyncio.eager_task_factory)
+@pytest.fixture(params=["asyncio's factory", "own class"])
+def eager(loop, Task, request):
+    """asyncio's own factory makes stock tasks, whatever the loop; the other makes tasks of the kind under test."""
+    stock = request.param == "asyncio's factory"
+    loop.set_task_factory(asyncio.eager_task_factory if stock else asyncio.create_eager_task_factory(Task))
     return loop
 
 
@@ -289,7 +292,7 @@ def test_create_eager_task_factory(loop, run, Task):
     run(main())
 
 
-def test_get_coro(eager, run, kind):
+def test_get_coro(loop, run, kind, Task):
     # Earlier, the C task of the interpreter crashed here.
     skip_broken_oracle(kind, (3, 12), (3, 13))
 
@@ -298,7 +301,7 @@ def test_get_coro(eager, run, kind):
 
     async def main():
         coro = work()
-        task = eager.create_task(coro)
+        task = Task(coro, loop=loop, eager_start=True)
         # A finished eager task may have let go of its coroutine already.
         assert task.get_coro() in (coro, None)
 

@@ -7,6 +7,7 @@ import asyncio
 import logging
 
 import pytest
+
 from kinds import turns
 
 

@@ -5,6 +5,7 @@ import concurrent.futures
 import threading
 
 import pytest
+
 from kinds import ASYNCIO, PY313, outcome, turns
 
 
@@ -153,7 +154,9 @@ def test_shutdown_timeout(loop, run):
     async def main():
         fut = loop.run_in_executor(None, release.wait, 20)
         await turns()
-        with pytest.warns(RuntimeWarning, match="The executor did not finishing joining its threads within 0.01 seconds"):
+        with pytest.warns(
+            RuntimeWarning, match="The executor did not finishing joining its threads within 0.01 seconds"
+        ):
             await loop.shutdown_default_executor(timeout=0.01)
         release.set()
         await fut

@@ -6,6 +6,7 @@ import threading
 import types
 
 import pytest
+
 from kinds import outcome, turns
 
 
@@ -131,7 +132,7 @@ def test_mixed_in_gather_wait_and_as_completed(loop, run, Future):
         assert await asyncio.gather(*futs) == [0, 1, 2]
         done, pending = await asyncio.wait(futs)
         assert (done, pending) == (set(futs), set())
-        assert [await each for each in asyncio.as_completed(futs)] is not None
+        assert sorted([await each for each in asyncio.as_completed(futs)]) == [0, 1, 2]
 
     run(main())
 

@@ -8,6 +8,7 @@ import contextvars
 import sys
 
 import pytest
+
 from kinds import outcome, turns
 
 
@@ -34,7 +35,9 @@ def test_is_asyncios_future(loop, Future):
 def test_ensure_future_checks_the_loop(loop, loop_factory):
     fut = loop.create_future()
     other = loop_factory()
-    with pytest.raises(ValueError, match="The future belongs to a different loop than the one specified as the loop argument"):
+    with pytest.raises(
+        ValueError, match="The future belongs to a different loop than the one specified as the loop argument"
+    ):
         asyncio.ensure_future(fut, loop=other)
 
 
@@ -83,7 +86,9 @@ def test_set_exception_takes_a_class(loop, Future):
 @pytest.mark.parametrize("value", ["text", 1, None, int, object()])
 def test_set_exception_refuses_what_is_not_one(loop, Future, value):
     fut = Future(loop=loop)
-    with pytest.raises(TypeError, match="invalid exception object|exceptions must be deriv|object is not callable|exception"):
+    with pytest.raises(
+        TypeError, match="invalid exception object|exceptions must be deriv|object is not callable|exception"
+    ):
         fut.set_exception(value)
     assert not fut.done()
 
@@ -402,7 +407,9 @@ def test_the_iterators_throw(loop, Future):
     assert caught.value is error
     with pytest.raises(KeyError):
         fut.__await__().throw(KeyError)
-    with pytest.raises(TypeError, match="exceptions must be classes deriving BaseException or instances of such a class"):
+    with pytest.raises(
+        TypeError, match="exceptions must be classes deriving BaseException or instances of such a class"
+    ):
         fut.__await__().throw("text")
 
 

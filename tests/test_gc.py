@@ -6,9 +6,11 @@ Each test builds a cycle, drops it, collects, and looks at a weak reference.
 import asyncio
 import contextvars
 import socket
+import warnings
 import weakref
 
 import pytest
+
 from kinds import turns
 from peers import tcp_pair
 
@@ -195,7 +197,7 @@ def test_handle_by_its_arguments(loop, kind, collect):
 
 def test_timer_handle_by_its_callback(loop, kind, collect):
     thing = Thing()
-    handle = kind.TimerHandle(1.0, lambda: thing, (), loop)
+    handle = kind.TimerHandle(1.0, lambda thing=thing: thing, (), loop)
     thing.handle = handle
     ref = weakref.ref(handle)
     del handle, thing
@@ -306,10 +308,8 @@ def test_an_open_loop_by_what_it_holds(kind, collect):
         loop.call_later(1000, id, thing)
         loop.call_soon_threadsafe(id, thing)
         loop.add_reader(ours, id, thing)
-        loop.set_exception_handler(lambda *args: thing)
+        loop.set_exception_handler(lambda *args, thing=thing: thing)
         refs = weakref.ref(loop), weakref.ref(thing)
-        import warnings
-
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             del loop, thing
@@ -383,7 +383,7 @@ def test_server(loop, run, collect):
 def test_a_cycle_collected_while_the_loop_runs(loop, run, collect):
     async def main():
         refs = []
-        for _ in range(50):
+        for _ in range(10):
             fut = loop.create_future()
             thing = Thing()
             thing.fut = fut
@@ -398,7 +398,7 @@ def test_a_cycle_collected_while_the_loop_runs(loop, run, collect):
         collect()
         return [ref() for ref in refs]
 
-    assert run(main()) == [None] * 50
+    assert run(main()) == [None] * 10
 
 
 def test_the_collector_sees_what_is_held(loop):

@@ -9,6 +9,7 @@ import gc
 import weakref
 
 import pytest
+
 from kinds import PY312, turns
 
 

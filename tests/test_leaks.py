@@ -9,6 +9,7 @@ import gc
 import sys
 
 import pytest
+
 from kinds import outcome, turns
 from peers import connected, off_loop, read_exactly
 
@@ -76,10 +77,9 @@ def test_awaiting(loop, counts_back):
         done.set_result(value)
         assert await done is value
         steps = fut.__await__()
-        try:
+        with pytest.raises(StopIteration) as stop:
             next(steps)
-        except StopIteration as stop:
-            assert stop.value is value
+        assert stop.value.value is value
 
     counts_back(lambda: loop.run_until_complete(main()), loop, value)
 

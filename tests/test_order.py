@@ -8,6 +8,7 @@ import asyncio
 import threading
 
 import pytest
+
 from kinds import PY312, turns
 
 

@@ -7,6 +7,7 @@ import os
 import socket
 
 import pytest
+
 from kinds import turns, until
 
 
@@ -24,7 +25,7 @@ def test_a_reader_is_called_while_there_is_data(loop, run, pair):
 
     async def main():
         seen = []
-        assert loop.add_reader(ours, lambda: seen.append(ours.recv(1))) is not NotImplemented
+        loop.add_reader(ours, lambda: seen.append(ours.recv(1)))
         await turns(3)
         assert seen == []
         peer.send(b"abc")

@@ -8,7 +8,7 @@ import functools
 import re
 import socket
 
-from kinds import PY312, PY313, outcome, turns
+from kinds import PY313, outcome, turns
 from peers import connected, off_loop, read_exactly
 
 HERE = re.escape(__file__)
@@ -70,7 +70,7 @@ def test_a_long_result_is_shortened(loop):
 def test_a_recursive_result(loop):
     fut = loop.create_future()
     fut.set_result([fut])
-    assert repr(fut) == "<Future finished result=[<Future finished result=[...]>]>" or "..." in repr(fut)
+    assert repr(fut) == "<Future finished result=[...]>"
 
 
 def test_a_future_in_a_result(loop):
@@ -88,7 +88,8 @@ def test_future_of_a_waiting_task(loop, run):
         fut = loop.create_future()
         task = loop.create_task(waiter(fut))
         await turns()
-        matches(r"<Future pending cb=\[(<TaskWakeupMethWrapper object at 0x\w+>\(\)|Task.task_wakeup\(\)|<.*wakeup.*>\(\))\]>", repr(fut))
+        wakeup = r"(<TaskWakeupMethWrapper object at 0x\w+>|Task\.task_wakeup|<.*wakeup.*>)\(\)"
+        matches(rf"<Future pending cb=\[{wakeup}\]>", repr(fut))
         fut.set_result(None)
         await task
 
@@ -116,7 +117,8 @@ def test_task_states(loop, run):
         matches(rf"<Task pending name='T' coro=<work\(\) running at {HERE}:\d+>>", repr(task))
         await turns()
         matches(
-            rf"<Task pending name='T' coro=<work\(\) running at {HERE}:\d+> wait_for=<Future pending cb=\[.*\]>>", repr(task)
+            rf"<Task pending name='T' coro=<work\(\) running at {HERE}:\d+> wait_for=<Future pending cb=\[.*\]>>",
+            repr(task),
         )
         fut.set_result("value")
         await task
@@ -133,14 +135,15 @@ def test_failed_and_cancelled_tasks(loop, run):
         fut.set_exception(ValueError("no"))
         await outcome(task)
         matches(
-            rf"<Task finished name='T' coro=<work\(\) done, defined at {HERE}:\d+> exception=ValueError\('no'\)>", repr(task)
+            rf"<Task finished name='T' coro=<work\(\) done, defined at {HERE}:\d+> exception=ValueError\('no'\)>",
+            repr(task),
         )
         task = loop.create_task(work(loop.create_future()), name="T")
         await turns()
         task.cancel()
-        matches(rf"<Task cancelling name='T' coro=<work\(\) running at {HERE}:\d+> wait_for=<Future cancelled>>" if PY312
-                else rf"<Task (pending|cancelling) name='T' coro=<work\(\) running at {HERE}:\d+> wait_for=<Future cancelled>>",
-                repr(task))
+        matches(
+            rf"<Task cancelling name='T' coro=<work\(\) running at {HERE}:\d+> wait_for=<Future cancelled>>", repr(task)
+        )
         await outcome(task)
         matches(rf"<Task cancelled name='T' coro=<work\(\) done, defined at {HERE}:\d+>>", repr(task))
 
@@ -151,7 +154,9 @@ def test_task_callbacks(loop, run):
     async def main():
         task = loop.create_task(turns(), name="T")
         task.add_done_callback(_callback)
-        matches(rf"<Task pending name='T' coro=<turns\(\) running at .*> cb=\[_callback\(\) at {HERE}:\d+\]>", repr(task))
+        matches(
+            rf"<Task pending name='T' coro=<turns\(\) running at .*> cb=\[_callback\(\) at {HERE}:\d+\]>", repr(task)
+        )
         await task
 
     run(main())
@@ -161,10 +166,9 @@ def test_running_task(loop, run):
     async def main():
         return repr(asyncio.current_task())
 
-    matches(
-        rf"<Task pending name='M' coro=<test_running_task\.<locals>\.main\(\) running at {HERE}:\d+> cb=\[_run_until_complete_cb\(\) at .*\]>",
-        run(loop.create_task(main(), name="M")),
-    )
+    text = run(loop.create_task(main(), name="M"))
+    coro = rf"<test_running_task\.<locals>\.main\(\) running at {HERE}:\d+>"
+    matches(rf"<Task pending name='M' coro={coro} cb=\[_run_until_complete_cb\(\) at .*\]>", text)
 
 
 def test_task_subclass(loop, run, Task):
@@ -203,7 +207,7 @@ def test_handle_of_other_callables(loop):
 
     cases = [
         (loop.call_soon(print), r"<Handle print\(\)>"),
-        (loop.call_soon(Thing().method), rf"<Handle .*Thing\.method\(\)( at {HERE}:\d+)?>"),
+        (loop.call_soon(Thing().method), r"<Handle .*Thing\.method\(\)>"),
         (loop.call_soon(functools.partial(_callback, 1)), rf"<Handle _callback\((1)?\)(\(\))? at {HERE}:\d+>"),
         (loop.call_soon(lambda: None), rf"<Handle .*<lambda>\(\) at {HERE}:\d+>"),
         (loop.call_soon([].append), r"<Handle list\.append\(\)>"),

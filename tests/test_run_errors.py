@@ -5,6 +5,7 @@ import gc
 import threading
 
 import pytest
+
 from kinds import skip_broken_oracle, turns
 
 
@@ -62,7 +63,9 @@ def test_run_until_complete_refuses_the_rest(loop, value):
 
 def test_run_until_complete_of_a_foreign_future(loop, loop_factory):
     fut = loop_factory().create_future()
-    with pytest.raises(ValueError, match="The future belongs to a different loop than the one specified as the loop argument"):
+    with pytest.raises(
+        ValueError, match="The future belongs to a different loop than the one specified as the loop argument"
+    ):
         loop.run_until_complete(fut)
 
 

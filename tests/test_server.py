@@ -9,6 +9,7 @@ import socket
 import weakref
 
 import pytest
+
 from kinds import ASYNCIO, PY312, PY313, outcome, turns, until
 from peers import Recorder, free_port, listener, off_loop, read_exactly, read_to_end
 
@@ -146,7 +147,9 @@ def test_serve_forever_twice(loop, run, factory):
         server = await loop.create_server(factory, "127.0.0.1", 0)
         task = loop.create_task(server.serve_forever())
         await turns(2)
-        with pytest.raises(RuntimeError, match=r"^server <Server sockets=.*> is already being awaited on serve_forever\(\)$"):
+        with pytest.raises(
+            RuntimeError, match=r"^server <Server sockets=.*> is already being awaited on serve_forever\(\)$"
+        ):
             await server.serve_forever()
         task.cancel()
         await outcome(task)

@@ -7,6 +7,7 @@ import asyncio
 import socket
 
 import pytest
+
 from kinds import PY313, outcome, turns
 from peers import free_port, listener, off_loop, read_exactly, reset, tcp_pair
 
@@ -22,7 +23,10 @@ def pair():
 
 @pytest.fixture
 def datagrams():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
+    ):
         for sock in (ours, peer):
             sock.bind(("127.0.0.1", 0))
             sock.settimeout(20)
@@ -117,7 +121,8 @@ def test_sendall_error(loop, run, pair):
         for _ in range(3):
             error = await outcome(loop.sock_sendall(ours, BIG))
             if error is not None:
-                return error
+                break
+        return error
 
     assert isinstance(run(main()), (ConnectionResetError, BrokenPipeError))
 
@@ -163,7 +168,10 @@ def test_connect_refused(loop, run):
     run(main())
 
 
-@pytest.mark.parametrize("name", ["sock_recv", "sock_recv_into", "sock_sendall", "sock_accept", "sock_connect", "sock_recvfrom", "sock_sendto"])
+@pytest.mark.parametrize(
+    "name",
+    ["sock_recv", "sock_recv_into", "sock_sendall", "sock_accept", "sock_connect", "sock_recvfrom", "sock_sendto"],
+)
 def test_sockets_must_not_block_in_debug_mode(loop, run, name):
     loop.set_debug(True)
     arguments = {

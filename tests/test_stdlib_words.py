@@ -8,6 +8,7 @@ import concurrent.futures
 import threading
 
 import pytest
+
 from kinds import PY312, PY313, outcome, turns
 
 
@@ -52,7 +53,7 @@ def test_timeout_in_time(loop, run):
 
 def test_timeout_rescheduled(loop, run):
     async def main():
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError):  # noqa: PT012
             async with asyncio.timeout(None) as limit:
                 assert limit.when() is None
                 limit.reschedule(loop.time() + 0.001)
@@ -228,7 +229,7 @@ def test_as_completed_with_a_timeout(loop, run):
 
 def test_shield(loop, run):
     async def main():
-        inner = loop.create_task(give("kept", 4))
+        inner = loop.create_task(give("kept", 40))
         shielded = asyncio.shield(inner)
         outer = loop.create_task(asyncio.wait_for(shielded, 1000))
         await turns(2)
@@ -259,14 +260,16 @@ def test_task_group(loop, run, Task):
 
 def test_task_group_with_errors(loop, run):
     async def main():
-        with pytest.raises(ExceptionGroup) as caught:
+        with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
             async with asyncio.TaskGroup() as group:
                 left = group.create_task(forever())
                 group.create_task(fail(KeyError("a")))
                 group.create_task(fail(ValueError("b")))
         assert [repr(error) for error in caught.value.exceptions] == ["KeyError('a')", "ValueError('b')"]
         assert left.cancelled()
-        assert asyncio.current_task().cancelling() == 0
+        if PY313:
+            # Earlier, the group forgot to take back the request by which it woke its own task.
+            assert asyncio.current_task().cancelling() == 0
 
     run(main())
 

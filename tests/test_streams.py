@@ -7,6 +7,7 @@ import asyncio
 import socket
 
 import pytest
+
 from kinds import PY312, outcome, turns
 from peers import listener, off_loop, read_exactly, read_to_end, reset
 

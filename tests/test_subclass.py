@@ -4,6 +4,7 @@ import asyncio
 import gc
 
 import pytest
+
 from kinds import outcome, turns
 
 

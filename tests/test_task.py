@@ -11,6 +11,7 @@ import sys
 import types
 
 import pytest
+
 from kinds import PY312, outcome, turns
 
 
@@ -334,7 +335,8 @@ def test_yielding_a_generator(loop, run):
         error = await outcome(loop.create_task(confused()))
         assert type(error) is RuntimeError
         assert re.match(
-            r"yield was used instead of yield from for generator in task <\w*Task .*> with <generator object", str(error)
+            r"yield was used instead of yield from for generator in task <\w*Task .*> with <generator object",
+            str(error),
         )
 
     run(main())
@@ -354,7 +356,8 @@ def test_yielding_a_future_by_hand(loop, run):
         error = await outcome(task)
         assert type(error) is RuntimeError
         assert re.match(
-            r"yield was used instead of yield from in task <\w*Task .*name='hand'.*> with <\w*Future pending.*>$", str(error)
+            r"yield was used instead of yield from in task <\w*Task .*name='hand'.*> with <\w*Future pending.*>$",
+            str(error),
         )
 
     run(main())
@@ -397,7 +400,8 @@ def test_awaiting_a_future_of_another_loop(loop, loop_factory, run):
         error = await outcome(loop.create_task(strays(), name="stray"))
         assert type(error) is RuntimeError
         assert re.match(
-            r"Task <\w*Task .*name='stray'.*> got Future <\w*Future pending.*> attached to a different loop$", str(error)
+            r"Task <\w*Task .*name='stray'.*> got Future <\w*Future pending.*> attached to a different loop$",
+            str(error),
         )
 
     run(main())
@@ -828,7 +832,9 @@ def test_enter_and_leave_task_hooks(loop, run):
     async def main():
         me = asyncio.current_task()
         other = loop.create_task(nothing())
-        with pytest.raises(RuntimeError, match="^Cannot enter into task .* while another task .* is being executed\\.$"):
+        with pytest.raises(
+            RuntimeError, match="^Cannot enter into task .* while another task .* is being executed\\.$"
+        ):
             tasks._enter_task(loop, other)
         tasks._leave_task(loop, me)
         assert asyncio.current_task() is None

@@ -11,6 +11,7 @@ import itertools
 import weakref
 
 import pytest
+
 from kinds import PY312, turns
 
 
@@ -33,7 +34,6 @@ def test_call_later_waits(loop, run):
         fired = loop.create_future()
         start = loop.time()
         handle = loop.call_later(0.01, lambda: fired.set_result(loop.time()))
-        assert handle.when() == pytest.approx(start + 0.01, abs=5)
         assert handle.when() >= start + 0.01
         # asyncio runs a timer up to one tick of the clock early.
         assert await fired >= handle.when() - 0.001
@@ -69,11 +69,11 @@ def test_arguments_and_context(loop, run):
     run(main())
 
 
-@pytest.mark.parametrize("delay", [0, 0.0, -1, -1e9, True, 1e-12])
+@pytest.mark.parametrize("delay", [0, 0.0, -1, -1e9, 1e-12])
 def test_at_once(loop, run, delay):
     async def main():
         fired = loop.create_future()
-        loop.call_later(delay if delay is not True else 0, fired.set_result, delay)
+        loop.call_later(delay, fired.set_result, delay)
         return await fired
 
     assert run(main()) == delay
@@ -319,3 +319,13 @@ def test_timers_of_a_stopped_loop_wait(loop):
     loop.run_forever()
     loop.run_until_complete(asyncio.sleep(0.002))
     assert seen == ["late"]
+
+
+def test_times_before_the_clocks_zero(loop):
+    """They are all over: they fire at once, the earliest first."""
+    fired = []
+    for when in (0, -1.5, -3, -0.25, 1):
+        loop.call_at(when, fired.append, when)
+    loop.call_soon(loop.call_soon, loop.stop)
+    loop.run_forever()
+    assert fired == [-3, -1.5, -0.25, 0, 1]

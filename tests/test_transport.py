@@ -12,6 +12,7 @@ import socket
 import weakref
 
 import pytest
+
 from kinds import skip_broken_oracle, turns, until
 from peers import Recorder, connected, listener, off_loop, read_exactly, read_to_end, reset, tcp_pair
 

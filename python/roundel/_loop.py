@@ -15,14 +15,18 @@ import ssl
 import sys
 import threading
 import weakref
-from asyncio import base_events, constants, coroutines, events, sslproto
+from asyncio import base_events, constants, coroutines, events, sslproto, unix_events
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from roundel import _roundel
+from roundel._children import watcher_of_the_program, when_ended
+from roundel._names import NameCache
 from roundel._tasks import show_native_tasks
 
 __all__ = ["Loop"]
+
+_Ts = TypeVarTuple("_Ts")
 
 show_native_tasks()
 
@@ -62,18 +66,19 @@ class Loop(_roundel.LoopCore, _Asyncio):
     """
 
     if TYPE_CHECKING:
-        _debug: bool
-        _closed: bool
-        _stopping: bool
-        _thread_id: int | None
+        # Of asyncio's, and not in its stubs.
+        _signal_handlers: dict[int, asyncio.Handle]
+        _selector: _Sources | None
         _default_executor: concurrent.futures.Executor | None
         _asyncgen_firstiter_hook: Callable[[Any], None]
         _asyncgen_finalizer_hook: Callable[[Any], None]
         _set_coroutine_origin_tracking: Callable[[bool], None]
         _check_running: Callable[[], None]
+        _check_signal: Callable[[int], None]
         _ensure_fd_no_transport: Callable[[Any], None]
 
     def __init__(self) -> None:
+        self._names: NameCache | None = None
         _roundel.LoopCore.__init__(self)
         _Asyncio.__init__(self, _Sources(self))  # type: ignore[arg-type]
 
@@ -113,9 +118,10 @@ class Loop(_roundel.LoopCore, _Asyncio):
         # Marks the loop closed and shuts the executor down. The classes between this one and that close what they
         # opened, and here they have opened nothing.
         base_events.BaseEventLoop.close(self)
+        self._selector = None  # as asyncio's: pipes ask it what they show
         self._release()
 
-    def set_default_executor(self, executor: concurrent.futures.Executor) -> None:  # type: ignore[override]
+    def set_default_executor(self, executor: concurrent.futures.Executor) -> None:
         """Set what run_in_executor(None, …) uses: any Executor, where asyncio takes thread pools only."""
         if not isinstance(executor, concurrent.futures.Executor):
             raise TypeError("executor must be ThreadPoolExecutor instance")
@@ -128,7 +134,7 @@ class Loop(_roundel.LoopCore, _Asyncio):
 
     # Signals.
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Call callback(*args) in the loop whenever the signal arrives. Main thread only."""
         if coroutines.iscoroutine(callback) or _iscoroutinefunction(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
@@ -202,14 +208,76 @@ class Loop(_roundel.LoopCore, _Asyncio):
             self,
             protocol,
             sslcontext,
-            waiter,
+            waiter,  # type: ignore[arg-type]  # None is a value of its own there
             server_side,
             server_hostname,
-            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_handshake_timeout=ssl_handshake_timeout,  # type: ignore[arg-type]  # a float is fine
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
         _roundel.SocketTransport(self, rawsock, tls, None, extra, server)
         return tls._app_transport
+
+    # Child processes.
+
+    async def _make_subprocess_transport(
+        self,
+        protocol: asyncio.SubprocessProtocol,
+        args: Any,
+        shell: bool,
+        stdin: Any,
+        stdout: Any,
+        stderr: Any,
+        bufsize: int,
+        extra: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> asyncio.SubprocessTransport:
+        if watcher_of_the_program() is not None:
+            inherited = super()._make_subprocess_transport  # type: ignore[misc]
+            return await inherited(  # type: ignore[no-any-return]
+                protocol, args, shell, stdin, stdout, stderr, bufsize, extra, **kwargs
+            )
+        waiter = self.create_future()
+        child: Any = unix_events._UnixSubprocessTransport(  # type: ignore[attr-defined]
+            self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=waiter, extra=extra, **kwargs
+        )
+        when_ended(self, child.get_pid(), child._process_exited)
+        try:
+            await waiter
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:
+            # The pipes could not be connected, or whoever waits was cancelled: no child is left behind.
+            child.close()
+            await child._wait()
+            raise
+        return child  # type: ignore[no-any-return]
+
+    # Names.
+
+    @property
+    def getaddrinfo_cache_seconds(self) -> float:
+        """For how long getaddrinfo() keeps an answer, in seconds. 0, the default: not at all."""
+        return self._names.seconds if self._names is not None else 0.0
+
+    @getaddrinfo_cache_seconds.setter
+    def getaddrinfo_cache_seconds(self, seconds: float) -> None:
+        if not seconds >= 0:
+            raise ValueError(f"seconds must be 0 or more, not {seconds!r}")
+        self._names = NameCache(seconds) if seconds else None
+
+    async def getaddrinfo(
+        self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> list[Any]:
+        """Look a name up in a thread, as asyncio does, or in the cache if that is switched on."""
+        if self._names is None:
+            return await super().getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
+        question = (host, port, family, type, proto, flags)
+        answer = self._names.get(question)
+        if answer is None:
+            answer = await super().getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
+            if self._names is not None:
+                self._names.put(question, answer)
+        return answer
 
 
 class _WakeupFd:

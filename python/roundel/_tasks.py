@@ -1,9 +1,9 @@
 """Makes `asyncio.all_tasks()` see native tasks.
 
-Up to Python 3.13 asyncio keeps its tasks in a `WeakSet`, and adding to it costs more than all the rest of a short task's
+Up to Python 3.13 asyncio keeps its tasks in a `WeakSet`, and adding to it costs more than the rest of a short task's
 life. Native tasks are on a list of their own; the set object that asyncio already has is given a class that shows them
-too, so every reader of it (`asyncio.all_tasks`, debuggers) sees all tasks and nothing is patched by name. Later versions
-keep a list in `asyncio.Task` itself.
+too, so every reader of it (`asyncio.all_tasks`, debuggers) sees all tasks and nothing is patched by name. Later
+versions keep a list in `asyncio.Task` itself.
 """
 
 import asyncio.tasks

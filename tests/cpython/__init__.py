@@ -12,7 +12,6 @@ none is copied here. They are written as mixins with hooks (``create_event_loop`
 ``subject``          what is tested, and how it becomes the loop that asyncio makes
 ``suites``           which test classes of which module, with what in their hooks
 ``not_applicable``   tests that ask for private names of the standard loop, each with its reason
-``missing``          tests of what roundel does not have yet
 ``worker``           the process that runs the tests of one module
 ``supervisor``       starts workers again after a test that hung or crashed one
 ``__main__``         the command line and the table

@@ -7,18 +7,18 @@ import platform
 import sys
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 
-from . import missing, not_applicable, suites
+from . import not_applicable, suites
 from .supervisor import Orders, Result, list_tests, run_tests
 
 # The slowest first, so that two processes end at about the same time.
 SLOWEST_FIRST = ["test_tasks", "test_events", "test_ssl", "test_subprocess", "test_taskgroups"]
 MODULES = SLOWEST_FIRST + sorted(suites.MODULES.keys() - set(SLOWEST_FIRST))
 
-COLUMNS = ("passed", "failed", "hung", "crashed", "flaky", "skipped", "n/a", "missing")
+COLUMNS = ("passed", "failed", "hung", "crashed", "flaky", "skipped", "n/a")
 COUNTED_AS = {
     "pass": "passed",
     "fail": "failed",
@@ -32,10 +32,8 @@ COUNTED_AS = {
 class Run:
     """All modules of a run: which tests, how each came out, the rows of the table."""
 
-    def __init__(self, orders: Orders, only: list[str], stock: bool, include_missing: bool) -> None:
+    def __init__(self, orders: Orders, only: list[str]) -> None:
         self.orders, self.only = orders, only
-        self.with_missing = stock or include_missing
-        self.stock = stock
         self.results: dict[str, Result] = {}
         self.total: Counter[str] = Counter()
         self.problems: list[str] = []
@@ -54,8 +52,6 @@ class Run:
                 continue
             if not_applicable.reason_for_test(name):
                 counts["n/a"] += 1
-            elif missing.feature_of(name) and not self.with_missing:
-                counts["missing"] += 1
             else:
                 tests.append(name)
         results = run_tests(self.orders, module, tests)
@@ -67,17 +63,6 @@ class Run:
             self.total += counts
             if counts:
                 print(row(module, counts, time.monotonic() - start), flush=True)
-
-    def missing_lines(self) -> list[str]:
-        """How much of what is listed as missing passes all the same."""
-        outcomes: dict[str, Counter[bool]] = defaultdict(Counter)
-        for test, result in self.results.items():
-            if not self.stock and (feature := missing.feature_of(test)):
-                outcomes[feature][result.outcome == "pass"] += 1
-        return [
-            f"listed as missing: {feature}, {seen[True]} of {seen.total()} tests pass"
-            for feature, seen in outcomes.items()
-        ]
 
 
 def row(name: str, counts: Counter[str], seconds: float) -> str:
@@ -108,9 +93,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--skip", action="append", default=[], metavar="MODULE")
     parser.add_argument("-j", "--jobs", type=int, default=2, help="modules at once (default 2)")
     parser.add_argument("--timeout", type=float, default=40.0, help="seconds for one test")
-    parser.add_argument(
-        "--include-missing", action="store_true", help="also run the tests of what roundel does not have yet"
-    )
     parser.add_argument("--list-failures", action="store_true", help="name each with its last line")
     parser.add_argument("--tracebacks", action="store_true", help="name each with its traceback")
     parser.add_argument("--list-not-run", action="store_true", help="print the lists and reasons")
@@ -142,11 +124,6 @@ def print_not_run() -> None:
         print(f"{title} that do not apply:")
         for pattern, reason in entries.items():
             print(f"  {pattern}\n      {reason}")
-    print("tests of what is missing:")
-    for feature, patterns in missing.FEATURES.items():
-        print(f"  {feature}")
-        for pattern in patterns:
-            print(f"      {pattern}")
 
 
 def main() -> int:
@@ -156,7 +133,7 @@ def main() -> int:
         print_not_run()
         return 0
     orders = Orders(options.loop, options.task, options.future, options.timeout)
-    run = Run(orders, options.only, options.stock, options.include_missing)
+    run = Run(orders, options.only)
     modules = [m for m in MODULES if m in (options.modules or MODULES) and m not in options.skip]
     print(f"{options.loop} on Python {platform.python_version()}")
     print(f"{'':<24}" + "".join(f"{column:>9}" for column in COLUMNS))
@@ -167,7 +144,7 @@ def main() -> int:
     bad = sum(result.is_bad for result in run.results.values())
     if options.list_failures or options.tracebacks:
         print_failures(run.results, options.tracebacks)
-    for line in run.missing_lines() + run.problems:
+    for line in run.problems:
         print(line)
     applicable = run.total["passed"] + bad
     print(f"{run.total['passed']} of the {applicable} tests that apply passed")

@@ -8,8 +8,9 @@ authors meant it to say.
 import asyncio
 import contextlib
 import importlib
+import logging
 import unittest
-from asyncio import unix_events
+from asyncio import base_events, unix_events
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,8 @@ class Subject:
         else:
             asyncio.events.new_event_loop = asyncio.new_event_loop = self.new_loop  # type: ignore[assignment]
         _close_loops_in_public_words()
+        if not self.is_stock:
+            _let_mocks_hear_the_log()
 
 
 def derive(name: str, *bases: Any, **attributes: Any) -> type[unittest.TestCase]:
@@ -119,3 +122,20 @@ def _close_loops_in_public_words() -> None:
             loop.close()
 
     case.close_loop = staticmethod(close_loop)
+
+
+def _let_mocks_hear_the_log() -> None:
+    """Pass on what is logged to ``asyncio`` when a test has put a mock under the stock loop's private name for it."""
+    log = logging.getLogger("asyncio")
+
+    def passing_on(level: str) -> Callable[..., Any]:
+        to_the_log = getattr(log, level)
+
+        def say(*args: Any, **kwargs: Any) -> Any:
+            named: Any = base_events.logger
+            return (to_the_log if named is log else getattr(named, level))(*args, **kwargs)
+
+        return say
+
+    for level in ("debug", "info", "warning", "error", "exception", "critical"):
+        setattr(log, level, passing_on(level))

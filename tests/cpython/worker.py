@@ -8,6 +8,7 @@ from outside (``supervisor``).
 import faulthandler
 import json
 import os
+import signal
 import sys
 import time
 import unittest
@@ -59,6 +60,8 @@ def main() -> None:
             os.write(events, json.dumps(event).encode() + b"\n")
 
     faulthandler.enable()
+    # A shell starts what runs in its background with SIGINT ignored, and the tests send themselves one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     subject = Subject.find(orders["loop"], orders["task"], orders["future"])
     subject.put_in()
     try:

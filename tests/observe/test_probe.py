@@ -113,7 +113,8 @@ def test_timers_sources_callbacks_and_polls(loop):
         loop.remove_reader(mine)
         lines = loop._observed()
     assert lines[0] == "timer set"
-    assert lines[1].startswith("poll ") and lines[2] == "polled 0"
+    assert lines[1].startswith("poll ")
+    assert lines[2] == "polled 0"
     fired = lines.index("timer fired")
     assert lines[fired + 1 : fired + 3] == ["callback", "callback end"]
     assert f"source {fd} true false" in lines

@@ -42,12 +42,6 @@ fn _all_tasks(py: Python<'_>) -> Vec<Bound<'_, PyAny>> {
         .collect()
 }
 
-/// Panics, to show what becomes of a panic in a callback.
-#[pyfunction]
-fn _panic(message: &str) -> PyResult<()> {
-    ffi::border::catch(|| panic!("{message}"))
-}
-
 #[pymodule]
 fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
@@ -68,6 +62,5 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     event_loop::add_to(module)?;
     transport::add_to(module)?;
     module.add_function(wrap_pyfunction!(_all_tasks, module)?)?;
-    module.add_function(wrap_pyfunction!(_panic, module)?)?;
     Ok(())
 }

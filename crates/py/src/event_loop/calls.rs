@@ -3,9 +3,8 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use roundel_core::Instant;
 
-use super::{Callback, LoopCore, schedule, time};
+use super::{Callback, LoopCore, instant, schedule, time};
 use crate::ffi::{Args, Builder, Obj, This};
 use crate::handle::{Handle, TimerHandle};
 
@@ -115,10 +114,7 @@ fn set_timer<'a>(
     }
     let seconds: f64 = when.bind(this.py()).extract()?;
     let timer = TimerHandle::create(this, when.clone(), callback, args, context)?;
-    let key = kernel.call_at(
-        Instant::from_secs_f64(seconds),
-        Callback::Handle(timer.clone()),
-    );
+    let key = kernel.call_at(instant(seconds), Callback::Handle(timer.clone()));
     if let Some(timer) = This::<TimerHandle>::exact(this.py(), &timer) {
         timer.armed(key);
     }

@@ -64,7 +64,7 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
         .method(
             c"create_task",
             create_task,
-            c"create_task($self, coro, /, *, name=None, context=None, eager_start=None)\n--\n\n\
+            c"create_task($self, coro, *, name=None, context=None, eager_start=None)\n--\n\n\
               A Task that runs the coroutine, or what the task factory makes of it.",
         )
 }

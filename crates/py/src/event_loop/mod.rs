@@ -32,7 +32,7 @@ use crate::stdlib;
 pub use callback::Callback;
 pub use home::Home;
 pub use watch::Watch;
-use world::PyWorld;
+use world::{PyWorld, instant};
 
 /// The loop below: callbacks that are Python objects.
 pub type Kernel = roundel_core::Loop<Callback, PyWorld, Watch>;
@@ -64,7 +64,7 @@ static CLASS: Class = Class::new();
 
 impl Native for LoopCore {
     const NAME: &'static CStr = c"roundel._roundel.LoopCore";
-    const DOC: &'static CStr = c"The native half of roundel.Loop.";
+    const DOC: &'static CStr = c"LoopCore()\n--\n\nThe native half of roundel.Loop.";
     fn class() -> &'static Class {
         &CLASS
     }
@@ -161,7 +161,7 @@ fn release(this: This<'_, LoopCore>) {
 /// The world's clock; a closed loop has no world any more, but its `time()` still works, as asyncio's.
 fn time(this: This<'_, LoopCore>) -> PyResult<f64> {
     match this.kernel_if_open() {
-        Some(kernel) => Ok(kernel.now().as_secs_f64()),
+        Some(kernel) => Ok(kernel.world().time()),
         None => this
             .py()
             .import(intern!(this.py(), "time"))?

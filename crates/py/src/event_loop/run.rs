@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use roundel_core::{Instant, Poll as _, TurnError};
+use roundel_core::{Poll as _, TurnError};
 
 use super::{Callback, Kernel, LoopCore, call_exception_handler, time};
 use crate::ffi::{Builder, Obj, This, border, gil};
@@ -66,7 +66,7 @@ fn ask_own_clock(this: This<'_, LoopCore>, kernel: &Kernel) -> PyResult<()> {
             .bind()
             .call_method0(intern!(this.py(), "time"))?
             .extract()?;
-        kernel.world().show(Instant::from_secs_f64(now));
+        kernel.world().show(now);
     }
     Ok(())
 }
@@ -184,5 +184,10 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
             c"_run_once",
             |this, _args| turn(this).map(|()| Obj::none(this.py())),
             c"_run_once($self, /)\n--\n\nOne turn.",
+        )
+        .method(
+            c"_panic",
+            |_this: This<'_, LoopCore>, _args| panic!("on request"),
+            c"_panic($self, /)\n--\n\nPanic in Rust, to show what becomes of it.",
         )
 }

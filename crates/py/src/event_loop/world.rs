@@ -7,6 +7,17 @@ use std::time::Duration;
 
 use roundel_core::{Clock, Events, Instant, Interest, Mode, Net, Order, OsWorld, Poll, Waker};
 
+/// Where the kernel's time has its zero, in nanoseconds before the clock's: 146 years. A program may set timers before
+/// its clock's zero, on a clock of its own above all, and they fire in order; the kernel knows no negative time.
+const BEFORE_ZERO: u64 = 1 << 62;
+
+/// The kernel's time for what a loop's clock shows as `seconds`.
+pub fn instant(seconds: f64) -> Instant {
+    // A float-to-integer `as` saturates.
+    let nanos = (seconds * 1e9).round() as i64;
+    Instant::from_nanos(BEFORE_ZERO.saturating_add_signed(nanos))
+}
+
 /// The operating system, and perhaps another's clock.
 pub struct PyWorld {
     os: OsWorld,
@@ -28,15 +39,22 @@ impl PyWorld {
         &self.os
     }
 
-    /// From now on the clock shows this time, until it is shown another.
-    pub fn show(&self, time: Instant) {
-        self.shown.set(Some(time));
+    /// From now on the clock shows this time, in seconds, until it is shown another.
+    pub fn show(&self, seconds: f64) {
+        self.shown.set(Some(instant(seconds)));
+    }
+
+    /// What the operating system's clock shows, in seconds.
+    pub fn time(&self) -> f64 {
+        self.os.now().as_secs_f64()
     }
 }
 
 impl Clock for PyWorld {
     fn now(&self) -> Instant {
-        self.shown.get().unwrap_or_else(|| self.os.now())
+        self.shown
+            .get()
+            .unwrap_or_else(|| Instant::from_nanos(BEFORE_ZERO + self.os.now().as_nanos()))
     }
 }
 

@@ -588,10 +588,10 @@ unsafe extern "C" fn dealloc<T: Native>(object: *mut ffi::PyObject) {
             return;
         }
         ffi::PyObject_GC_UnTrack(object.cast());
+        T::last(This::new(Python::assume_attached(), object));
         if (*class).tp_weaklistoffset != 0 {
             ffi::PyObject_ClearWeakRefs(object);
         }
-        T::last(This::new(Python::assume_attached(), object));
         ptr::drop_in_place(value);
         clear_around::<T>(object);
         if let Some(free) = (*class).tp_free {

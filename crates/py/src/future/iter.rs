@@ -162,7 +162,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .method(
             c"throw",
             throw,
-            c"throw($self, exception, /)\n--\n\nRaise the exception here.",
+            c"throw($self, type, value=None, traceback=None, /)\n--\n\nRaise the exception here.",
         )
         .method(
             c"close",

@@ -344,20 +344,18 @@ pub fn with_future<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
         )
 }
 
+/// What C's getters and setters say to `del`.
+pub fn not_deleted() -> PyErr {
+    PyAttributeError::new_err("cannot delete attribute")
+}
+
 fn attributes<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
     builder
         .property(
             c"_asyncio_future_blocking",
             |this| Ok(Obj::bool(this.py(), T::future(this).blocking.get())),
             |this, value| {
-                let blocking = match value {
-                    Some(value) => value.bind(this.py()).is_truthy()?,
-                    None => {
-                        return Err(pyo3::exceptions::PyAttributeError::new_err(
-                            "cannot delete attribute",
-                        ));
-                    }
-                };
+                let blocking = value.ok_or_else(not_deleted)?.bind(this.py()).is_truthy()?;
                 T::future(this).blocking.set(blocking);
                 Ok(())
             },
@@ -403,7 +401,7 @@ fn attributes<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
             c"_log_traceback",
             |this| Ok(Obj::bool(this.py(), T::future(this).log_traceback.get())),
             |this, value| {
-                if value.is_none_or(|value| value.bind(this.py()).is_truthy().unwrap_or(true)) {
+                if value.ok_or_else(not_deleted)?.bind(this.py()).is_truthy()? {
                     return Err(PyValueError::new_err(
                         "_log_traceback can only be set to False",
                     ));

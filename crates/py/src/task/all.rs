@@ -14,7 +14,9 @@ use crate::stdlib;
 
 static TASKS: Global<Registry> = Global::new();
 
-/// Where a task is listed.
+/// Where a task is listed. It leaves the list when it is done, in its finalizer, or at the very latest before its
+/// memory goes ([`Native::last`](crate::ffi::Native::last)): a finalizer runs once only, also for an object that came
+/// back to life and was made a task again, and not at all for a derived class with a `__del__` of its own.
 #[derive(Clone, Copy, Default)]
 pub enum Listed {
     /// Nowhere: it is not pending.
@@ -33,6 +35,7 @@ pub fn prepare() {
 
 /// Puts a task on the list.
 pub fn remember(this: This<'_, Task>) -> PyResult<()> {
+    forget(this);
     if let Some(records) = records::get() {
         records.list(this);
         this.listed.set(Listed::Asyncios);

@@ -18,7 +18,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -71,9 +71,13 @@ static CLASS: Class = Class::new();
 
 impl Native for Task {
     const NAME: &'static CStr = c"roundel.Task";
-    const DOC: &'static CStr =
+    const DOC: &'static CStr = if cfg!(Py_3_12) {
         c"Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n\
-        A coroutine driven by a loop: asyncio.Task, in Rust.";
+        A coroutine driven by a loop: asyncio.Task, in Rust."
+    } else {
+        c"Task(coro, *, loop=None, name=None, context=None)\n--\n\n\
+        A coroutine driven by a loop: asyncio.Task, in Rust."
+    };
     const FINALIZES: bool = true;
 
     fn class() -> &'static Class {
@@ -110,7 +114,9 @@ impl Native for Task {
         }
     }
     fn needs_finalizer(&self) -> bool {
-        self.future.needs_finalizer() || self.dies_pending()
+        !matches!(self.listed.get(), all::Listed::No)
+            || self.future.needs_finalizer()
+            || self.dies_pending()
     }
     fn finalize(this: This<'_, Self>) {
         all::forget(this);
@@ -196,7 +202,6 @@ impl Task {
         this.must_cancel.set(false);
         this.log_destroy_pending.set(true);
         describe(this, coroutine);
-        all::forget(this);
         all::remember(this)?;
         observe::created(this);
         if eager && this.future.home.is_running(py)? {
@@ -495,11 +500,11 @@ fn attributes(builder: Builder<Task>) -> Builder<Task> {
             c"_log_destroy_pending",
             |this| Ok(Obj::bool(this.py(), this.log_destroy_pending.get())),
             |this, value| {
-                let Some(value) = value else {
-                    return Err(PyAttributeError::new_err("cannot delete attribute"));
-                };
-                this.log_destroy_pending
-                    .set(value.bind(this.py()).is_truthy()?);
+                let wanted = value
+                    .ok_or_else(future::not_deleted)?
+                    .bind(this.py())
+                    .is_truthy()?;
+                this.log_destroy_pending.set(wanted);
                 Ok(())
             },
         )

@@ -84,7 +84,8 @@ impl SocketTransport {
 impl Native for SocketTransport {
     const NAME: &'static CStr = c"roundel.SocketTransport";
     const DOC: &'static CStr =
-        c"A connected stream socket: the transport that create_connection() and create_server() \
+        c"SocketTransport(loop, sock, protocol, waiter=None, extra=None, server=None)\n--\n\n\
+        A connected stream socket: the transport that create_connection() and create_server() \
         give to protocols.";
     const WITH_DICT: bool = true;
     const WITH_WEAKREFS: bool = true;
@@ -349,7 +350,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 }
                 Ok(Obj::none(this.py()))
             },
-            c"set_protocol($self, protocol, /)\n--\n\nGive what comes from now on to another protocol.",
+            c"set_protocol($self, protocol)\n--\n\nGive what comes from now on to another protocol.",
         )
         .method(
             c"get_protocol",

@@ -397,12 +397,12 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
         .method(
             c"write",
             write,
-            c"write($self, data, /)\n--\n\nSend the bytes, now or as soon as the socket takes them. Never blocks.",
+            c"write($self, data)\n--\n\nSend the bytes, now or as soon as the socket takes them. Never blocks.",
         )
         .method(
             c"writelines",
             writelines,
-            c"writelines($self, list_of_data, /)\n--\n\nSend the pieces in order, with as few system calls as can be.",
+            c"writelines($self, list_of_data)\n--\n\nSend the pieces in order, with as few system calls as can be.",
         )
         .method(
             c"write_eof",

@@ -1,0 +1,17 @@
+"""Random scripts for watched sockets and `sock_*`: on every loop the same callbacks in the same turns.
+
+Owns: comparing the runs. Leaves out: the scripts (socket_script.py).
+"""
+
+from budget import examples
+from hypothesis import given
+from kinds import ASYNCIO, KINDS
+from socket_script import SocketRun, scripts
+
+
+@examples(150)
+@given(scripts)
+def test_scripts_for_sockets(script):
+    expected = SocketRun(ASYNCIO, script).run()
+    for kind in KINDS:
+        assert SocketRun(kind, script).run() == expected, kind.name
