@@ -13,14 +13,15 @@ import hashlib
 import os
 import resource
 import socket
+import threading
 import warnings
 import weakref
 
 import pytest
-from kinds import turns, until
+from kinds import ASYNCIO, turns, until
 from peers import Recorder, off_loop, read_exactly, read_to_end, reset, tcp_pair
 
-BIG = bytes(range(256)) * 16 * 1024  # 4 MiB: no kernel buffer takes it whole
+BIG = bytes(range(256)) * 32 * 1024  # 8 MiB: no kernel buffer takes it whole
 
 
 def descriptors():
@@ -36,6 +37,16 @@ def connect(address, small=False):
     return sock
 
 
+class Noted(Recorder):
+    """A recorder that knows whom it talks to."""
+
+    peer = None
+
+    def connection_made(self, transport):
+        self.peer = transport.get_extra_info("peername")
+        super().connection_made(transport)
+
+
 class Served:
     """A server, and what its protocols were told."""
 
@@ -43,7 +54,7 @@ class Served:
         self.loop = loop
         self.made = []
 
-    async def start(self, factory=Recorder, **options):
+    async def start(self, factory=Noted, **options):
         def make():
             self.made.append(factory())
             return self.made[-1]
@@ -56,12 +67,20 @@ class Served:
         await until(lambda: len(self.made) > number)
         return self.made[number]
 
+    async def of(self, client):
+        """The protocol at this client's other end."""
+
+        def found():
+            return [protocol for protocol in self.made if protocol.peer == client.getsockname()]
+
+        await until(found)
+        return found()[-1]
+
     async def still_serves(self):
         """A new client sends, is heard, and is answered."""
-        number = len(self.made)
         with connect(self.address) as client:
             client.sendall(b"still there?")
-            protocol = await self.protocol(number)
+            protocol = await self.of(client)
             await protocol.until(lambda: protocol.data == b"still there?")
             protocol.transport.write(b"yes")
             assert await off_loop(read_exactly, client, 3) == b"yes"
@@ -85,7 +104,7 @@ class Served:
 def serving(loop):
     """Runs `body(served)` on a server; nothing that was opened meanwhile may be left open."""
 
-    def serving(body, factory=Recorder, **options):
+    def serving(body, factory=Noted, **options):
         async def main():
             await off_loop(int)  # the executor's threads, and what they import, are there before the count
             before = descriptors()
@@ -208,19 +227,21 @@ def test_a_client_without_descriptors(loop, serving):
     serving(body)
 
 
-def test_no_loop_without_descriptors(kind):
+def test_no_loop_without_descriptors(kind, collect, monkeypatch):
+    # Whoever half-made a loop gets the error; that its __del__ fails as well is asyncio's own way.
+    monkeypatch.setattr("sys.unraisablehook", lambda unraisable: None)
     before = descriptors()
-    with no_descriptors(), warnings.catch_warnings():
-        # asyncio's own half-made loop warns that it was not closed.
-        warnings.simplefilter("ignore")
+    with no_descriptors():
         with pytest.raises(OSError) as caught:
             kind.new_event_loop()
-    assert caught.value.errno == errno.EMFILE
-    caught = None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        kind.new_event_loop().close()
-    assert descriptors() <= before + 3  # asyncio leaves its half-made selector to the collector
+        number = caught.value.errno
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            del caught
+            collect()
+    assert number == errno.EMFILE
+    kind.new_event_loop().close()
+    assert descriptors() == before
 
 
 # Peers that reset
@@ -357,7 +378,7 @@ def test_a_peer_that_has_ended_still_gets_everything(serving):
         client.close()
         await served.still_serves()
 
-    class KeepsOpen(Recorder):
+    class KeepsOpen(Noted):
         def __init__(self):
             super().__init__(keep_open=True)
 
@@ -367,7 +388,7 @@ def test_a_peer_that_has_ended_still_gets_everything(serving):
         first = True
 
         def __call__(self):
-            kind, self.first = (KeepsOpen if self.first else Recorder), False
+            kind, self.first = (KeepsOpen if self.first else Noted), False
             return kind()
 
     serving(body, Factory())
@@ -397,35 +418,44 @@ def test_a_half_open_connection_does_not_spin(serving, loop):
 
 
 @pytest.mark.slow
-def test_a_million_small_writes_to_a_slow_reader(loop, run):
+def test_a_million_small_writes_to_a_slow_reader(kind, loop, run):
     """drain() keeps what waits below the high-water mark, and no byte is lost or moved."""
-    count, size = 1_000_000, 8
+    # From 3.12 on asyncio looks at every piece that waits whenever another is written, so it gets fewer.
+    count, size, gulp = (100_000 if kind is ASYNCIO else 1_000_000), 8, 256 * 1024
+    thirst = threading.Semaphore(0)
 
     def read(peer):
-        digest = hashlib.sha256()
-        left = count * size
-        while left and (data := peer.recv(4096)):
+        """Reads one gulp whenever the writer is stuck, and never before."""
+        digest, left = hashlib.sha256(), count * size
+        while left:
+            thirst.acquire()
+            data = read_exactly(peer, min(gulp, left))
             digest.update(data)
             left -= len(data)
-        return digest.digest(), left
+        return digest.digest()
 
     async def main():
-        ours, peer = tcp_pair(small=True)
+        ours, peer = tcp_pair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
         reader, writer = await asyncio.open_connection(sock=ours)
+        waiting = writer.transport.get_write_buffer_size
         _, high = writer.transport.get_write_buffer_limits()
-        expected, most = hashlib.sha256(), 0
+        expected, most, stuck = hashlib.sha256(), 0, 0
         reading = loop.run_in_executor(None, read, peer)
         for number in range(count):
             message = b"%08d" % number
             expected.update(message)
             writer.write(message)
-            if number % 64 == 0:
-                most = max(most, writer.transport.get_write_buffer_size())
+            if (kept := waiting()) > high:
+                most, stuck = max(most, kept), stuck + 1
+                thirst.release()
             await writer.drain()
         writer.close()
+        thirst.release(count)
         await writer.wait_closed()
-        assert await reading == (expected.digest(), 0)
-        assert 0 < most <= high + size
+        assert await reading == expected.digest()
+        assert stuck > 0
+        assert most <= high + size
         peer.close()
 
     run(main())
@@ -472,7 +502,7 @@ def test_a_slow_reader_does_not_hold_up_the_others(serving):
 # Closing, and failing, in every callback of a protocol
 
 
-class Meddler(Recorder):
+class Meddler(Noted):
     """Does something in one of its callbacks, the first time."""
 
     def __init__(self, where, what):
@@ -521,14 +551,15 @@ def go_through(served, what, protocol_class, where):
 
     async def go_through():
         served.next = protocol_class(where, what)
-        client = connect(served.address, small=True)
+        client = connect(served.address)
         protocol = await served.protocol(0)
         await protocol.until("connection_made")
         client.sendall(b"data")
         if protocol_class is Meddler:
             await protocol.until(lambda: protocol.data or "connection_lost" in protocol.names())
+            protocol.transport.set_write_buffer_limits(high=0)
             protocol.transport.write(BIG)
-        reading = off_loop(drained, client)
+        reading = asyncio.ensure_future(off_loop(drained, client))
         await protocol.until(
             lambda: {"resume_writing", "connection_lost"} & set(protocol.names())
             or (protocol_class is BufferedMeddler and protocol.data)
@@ -556,12 +587,12 @@ class OneMeddler:
         self.served = None
 
     def __call__(self):
-        return self.served.__dict__.pop("next", None) or Recorder()
+        return self.served.__dict__.pop("next", None) or Noted()
 
 
 @pytest.mark.parametrize("end", ["close", "abort"])
 @every_callback
-def test_closing_in_a_callback(serving, end, protocol_class, where):
+def test_closing_in_a_callback(kind, serving, reports, end, protocol_class, where):
     factory = OneMeddler()
 
     async def body(served):
@@ -573,6 +604,10 @@ def test_closing_in_a_callback(serving, end, protocol_class, where):
         assert protocol.names().count("connection_lost") == 1
         assert protocol.names()[-1] == "connection_lost"
         assert protocol.transport.is_closing()
+        await turns(2)
+        if kind is ASYNCIO and where == "resume_writing":
+            reports.clear()  # asyncio closes such a transport twice, and stumbles over the second time
+        assert reports == []
         await served.still_serves()
 
     serving(body, factory)
@@ -616,29 +651,29 @@ def test_an_exception_in_a_callback(serving, reports, protocol_class, where):
 # After the end
 
 
-def test_writing_after_every_kind_of_end(serving, caplog):
+@pytest.mark.parametrize("end", ["close", "abort", "reset"])
+def test_writing_after_the_end(serving, end):
     """Nothing is raised, nothing is called, and the peer gets nothing."""
 
     async def body(served):
-        for end in ("close", "abort", "reset"):
-            client = connect(served.address)
-            protocol = await served.protocol(len(served.made))
-            await protocol.until("connection_made")
-            if end == "reset":
-                reset(client)
-            else:
-                getattr(protocol.transport, end)()
-            for _ in range(3):
-                protocol.transport.write(b"late")
-                protocol.transport.writelines([b"later", b"still"])
-                await turns()
+        client = connect(served.address)
+        protocol = await served.protocol(0)
+        await protocol.until("connection_made")
+        if end == "reset":
+            reset(client)
             await protocol.lost()
-            protocol.transport.write(b"too late")
-            assert protocol.transport.get_write_buffer_size() == 0
-            assert protocol.names()[-1] == "connection_lost"
-            if end != "reset":
-                with client:
-                    assert client.recv(1) in (b"",)
+        else:
+            getattr(protocol.transport, end)()
+        for _ in range(3):
+            protocol.transport.write(b"late")
+            await turns()
+        await protocol.lost()
+        protocol.transport.write(b"too late")
+        assert protocol.transport.get_write_buffer_size() == 0
+        assert protocol.names() == ["connection_made", "connection_lost"]
+        if end != "reset":
+            assert await off_loop(read_to_end, client) == b""
+            client.close()
         await served.still_serves()
 
     serving(body)
@@ -647,6 +682,7 @@ def test_writing_after_every_kind_of_end(serving, caplog):
 @pytest.mark.parametrize("stage", ["idle", "unsent", "paused", "closing"])
 def test_a_loop_closed_with_live_transports(kind, collect, stage):
     """The descriptors come back with the transports, and what is called too late says why."""
+    collect()
     before = descriptors()
     loop = kind.new_event_loop()
 
@@ -667,18 +703,20 @@ def test_a_loop_closed_with_live_transports(kind, collect, stage):
     if stage == "idle":
         with pytest.raises(RuntimeError, match="Event loop is closed"):
             transport.close()
-    with pytest.warns(ResourceWarning, match="unclosed transport"):
-        ref = weakref.ref(protocol)
-        protocol.transport = protocol = transport = None
+    refs = weakref.ref(protocol), weakref.ref(transport), weakref.ref(loop)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        del transport, protocol, loop
         collect()
-    assert ref() is None
+    assert [ref() for ref in refs] == [None] * 3
+    assert any(str(warning.message).startswith("unclosed transport") for warning in warned)
+    assert peer.recv(1 << 16) is not None  # the other end is told, with or without what was sent
     peer.close()
-    del loop
-    collect()
     assert descriptors() == before
 
 
 def test_a_loop_closed_with_a_live_server(kind, collect):
+    collect()
     before = descriptors()
     loop = kind.new_event_loop()
 
@@ -687,14 +725,14 @@ def test_a_loop_closed_with_a_live_server(kind, collect):
         clients = [connect(served.address) for _ in range(5)]
         for number in range(4):
             await (await served.protocol(number)).until("connection_made")
-        return served.server, clients
+        return served, clients
 
-    server, clients = loop.run_until_complete(main())
+    served, clients = loop.run_until_complete(main())
     loop.close()
     for client in clients:
         client.close()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
-        del server, loop
+        del served, loop
         collect()
     assert descriptors() == before

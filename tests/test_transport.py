@@ -6,6 +6,7 @@ The other end is a blocking socket, read in a thread.
 """
 
 import asyncio
+import contextlib
 import os
 import re
 import socket
@@ -209,7 +210,9 @@ def test_no_data_after_close_in_data_received(session):
             self.transport.close()
 
     async def body(transport, protocol, peer):
-        await off_loop(peer.sendall, b"x" * 1_000_000)
+        with contextlib.suppress(ConnectionError):
+            # The connection may be gone before all is sent.
+            await off_loop(peer.sendall, b"x" * 1_000_000)
         assert await protocol.lost() is None
         assert protocol.names() == ["connection_made", "data_received", "connection_lost"]
 

@@ -1,6 +1,6 @@
 """Child processes without a child watcher: each has a pidfd, which is readable when the process has ended.
 
-Owns: noticing the end, and fetching the exit status. Leaves out: starting the process and its pipes, which asyncio does.
+Owns: noticing the end, and fetching the exit status. Leaves out: starting it and its pipes, which asyncio does.
 Trade: where the kernel has no pidfd (before Linux 5.3, and other Unixes) a thread waits for each child.
 """
 
@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 import threading
+from asyncio.log import logger
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -65,5 +66,5 @@ def _status(pid: int) -> int:
     try:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except ChildProcessError:
-        asyncio.log.logger.warning("child process pid %d exit status already read: will report returncode 255", pid)
+        logger.warning("child process pid %d exit status already read: will report returncode 255", pid)
         return _UNKNOWN_STATUS

@@ -132,6 +132,16 @@ class Loop(_roundel.LoopCore, _Asyncio):
     def _make_self_pipe(self) -> None:
         """Nothing to make: other threads wake the native loop."""
 
+    def _add_callback(self, handle: asyncio.Handle) -> None:
+        """Run a handle that was made elsewhere in the next turn."""
+        if not handle.cancelled():
+            self.call_soon(handle._run)
+
+    def _add_callback_signalsafe(self, handle: asyncio.Handle) -> None:
+        """The same, from a signal handler."""
+        self._add_callback(handle)
+        self._write_to_self()
+
     # Signals.
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:

@@ -148,17 +148,14 @@ class LoopCore:
         context: Context | None = None,
         eager_start: bool | None = None,
     ) -> asyncio.Task[_T]: ...
-    def call_soon(
-        self, callback: Callable[[*_Ts], object], /, *args: *_Ts, context: Context | None = None
-    ) -> Handle: ...
+    def call_soon(self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None) -> Handle: ...
     def call_soon_threadsafe(
-        self, callback: Callable[[*_Ts], object], /, *args: *_Ts, context: Context | None = None
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> Handle: ...
     def call_later(
         self,
         delay: float,
         callback: Callable[[*_Ts], object],
-        /,
         *args: *_Ts,
         context: Context | None = None,
     ) -> TimerHandle: ...
@@ -166,15 +163,12 @@ class LoopCore:
         self,
         when: float,
         callback: Callable[[*_Ts], object],
-        /,
         *args: *_Ts,
         context: Context | None = None,
     ) -> TimerHandle: ...
 
     # For the Python half, and for the methods of asyncio's that it inherits.
-    def _call_soon(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None, /
-    ) -> Handle: ...
+    def _call_soon(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None) -> Handle: ...
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle, /) -> None: ...
     def _check_closed(self) -> None: ...
     def _check_thread(self) -> None: ...

@@ -22,9 +22,19 @@ use roundel_core::{
     Poll, Readiness, TimerKey, TurnError, VirtualWorld,
 };
 
+/// How many cases are tried, unless `ROUNDEL_FUZZ_EXAMPLES` asks for another number.
 const CASES: u32 = 300;
 const DEEPEST: usize = 4;
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn config() -> ProptestConfig {
+    let asked = std::env::var("ROUNDEL_FUZZ_EXAMPLES").ok();
+    let cases = asked.map_or(CASES, |asked| asked.parse().expect("it is a number"));
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Call {
@@ -410,7 +420,7 @@ fn begin(model: &mut Model) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(CASES))]
+    #![proptest_config(config())]
 
     #[test]
     fn a_loop_does_as_its_model(calls in prop::collection::vec(call(), 1..80), scripts in scripts()) {
@@ -521,7 +531,7 @@ impl Home {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(CASES))]
+    #![proptest_config(config())]
 
     #[test]
     fn whoever_is_dropped_may_call_the_loop(

@@ -43,6 +43,8 @@ pub struct Stdlib {
     pub rlock: Obj,
     pub logger: Obj,
     pub base_event_loop: Obj,
+    /// Whether `loop.create_task` hands further arguments on to the task: late 3.13 and newer.
+    pub create_task_takes_eager_start: bool,
     pub transport_socket: Obj,
     pub buffered_protocol: Obj,
     pub set_nodelay: Obj,
@@ -129,6 +131,13 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         rlock: from("threading", "RLock")?,
         logger: from("asyncio.log", "logger")?,
         base_event_loop: from("asyncio.base_events", "BaseEventLoop")?,
+        create_task_takes_eager_start: has_parameter(
+            from("asyncio.base_events", "BaseEventLoop")?
+                .bind(py)
+                .getattr("create_task")?
+                .as_any(),
+            "kwargs",
+        )?,
         transport_socket: from("asyncio.trsock", "TransportSocket")?,
         buffered_protocol: from("asyncio", "BufferedProtocol")?,
         set_nodelay: from("asyncio.base_events", "_set_nodelay")?,

@@ -3,39 +3,54 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use super::{Callback, LoopCore, instant, schedule, time};
+use crate::ffi::args::Signature;
 use crate::ffi::{Args, Builder, Obj, This};
 use crate::handle::{Handle, TimerHandle};
 
-/// The `context=` of a call; any other name is a `TypeError`.
-fn context_of<'a>(py: Python<'_>, args: Args<'a>, function: &str) -> PyResult<Option<&'a Obj>> {
-    if !args.has_names() {
-        return Ok(None);
-    }
+/// The arguments of `function(*names, *args, context=None)`: those with names, which may be given by them, and the
+/// context. What is left are the positional ones from `N` on.
+fn take<'a, const N: usize>(
+    py: Python<'_>,
+    args: Args<'a>,
+    function: &str,
+    names: [&str; N],
+) -> PyResult<([&'a Obj; N], Option<&'a Obj>)> {
+    let mut found: [Option<&Obj>; N] = std::array::from_fn(|index| args.get(index));
     let mut context = None;
-    for (name, value) in args.named(py) {
-        if name != "context" {
-            return Err(PyTypeError::new_err(format!(
-                "{function}() got an unexpected keyword argument '{name}'"
-            )));
+    if args.has_names() {
+        for (name, value) in args.named(py) {
+            let name = name.to_string();
+            match names.iter().position(|known| *known == name) {
+                Some(index) if found[index].is_some() => {
+                    return Err(PyTypeError::new_err(format!(
+                        "{function}() got multiple values for argument '{name}'"
+                    )));
+                }
+                Some(index) => found[index] = Some(value),
+                None if name == "context" => context = Some(value),
+                None => {
+                    return Err(PyTypeError::new_err(format!(
+                        "{function}() got an unexpected keyword argument '{name}'"
+                    )));
+                }
+            }
         }
-        context = Some(value);
     }
-    Ok(context.filter(|context| !context.is_none()))
-}
-
-fn required<'a>(args: Args<'a>, index: usize, function: &str, name: &str) -> PyResult<&'a Obj> {
-    args.get(index).ok_or_else(|| {
-        PyTypeError::new_err(format!(
-            "{function}() missing 1 required positional argument: '{name}'"
-        ))
-    })
+    if let Some(index) = found.iter().position(Option::is_none) {
+        return Err(PyTypeError::new_err(format!(
+            "{function}() missing 1 required positional argument: '{}'",
+            names[index]
+        )));
+    }
+    let given = found.map(|value| value.unwrap_or_else(|| unreachable!("just checked")));
+    Ok((given, context.filter(|context| !context.is_none())))
 }
 
 fn call_soon(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
-    let context = context_of(this.py(), args, "call_soon")?;
-    let callback = required(args, 0, "call_soon", "callback")?;
+    let ([callback], context) = take(this.py(), args, "call_soon", ["callback"])?;
     let kernel = this.kernel()?;
     if this.debug.get() {
         schedule::check_thread(this)?;
@@ -49,8 +64,7 @@ fn call_soon(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
 /// Called with the interpreter's lock, so it may put its callback straight on the ready queue, as asyncio does: the
 /// order is then the order of the calls, whatever thread they come from. Only the wake-up crosses threads.
 fn call_soon_threadsafe(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
-    let context = context_of(this.py(), args, "call_soon_threadsafe")?;
-    let callback = required(args, 0, "call_soon_threadsafe", "callback")?;
+    let ([callback], context) = take(this.py(), args, "call_soon_threadsafe", ["callback"])?;
     let kernel = this.kernel()?;
     if this.debug.get() {
         schedule::check_callback(this, callback, "call_soon_threadsafe")?;
@@ -65,9 +79,7 @@ fn call_soon_threadsafe(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Ob
 }
 
 fn call_at(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
-    let context = context_of(this.py(), args, "call_at")?;
-    let when = required(args, 0, "call_at", "when")?;
-    let callback = required(args, 1, "call_at", "callback")?;
+    let ([when, callback], context) = take(this.py(), args, "call_at", ["when", "callback"])?;
     if when.is_none() {
         return Err(PyTypeError::new_err("when cannot be None"));
     }
@@ -76,9 +88,7 @@ fn call_at(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
 
 fn call_later(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
     let py = this.py();
-    let context = context_of(py, args, "call_later")?;
-    let delay = required(args, 0, "call_later", "delay")?;
-    let callback = required(args, 1, "call_later", "callback")?;
+    let ([delay, callback], context) = take(py, args, "call_later", ["delay", "callback"])?;
     if delay.is_none() {
         return Err(PyTypeError::new_err("delay must not be None"));
     }
@@ -121,31 +131,38 @@ fn set_timer<'a>(
     Ok(timer)
 }
 
+const CALL_SOON: Signature<3> = Signature {
+    function: "_call_soon",
+    names: ["callback", "args", "context"],
+    required: 3,
+    positional: 3,
+};
+
 /// Adds the methods.
 pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
     builder
         .method(
             c"call_soon",
             call_soon,
-            c"call_soon($self, callback, /, *args, context=None)\n--\n\nCall callback(*args) in the next turn.\n\n\
+            c"call_soon($self, callback, *args, context=None)\n--\n\nCall callback(*args) in the next turn.\n\n\
               Returns a Handle. First in, first out.",
         )
         .method(
             c"call_soon_threadsafe",
             call_soon_threadsafe,
-            c"call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nAs call_soon(), from any thread.",
+            c"call_soon_threadsafe($self, callback, *args, context=None)\n--\n\nAs call_soon(), from any thread.",
         )
         .method(
             c"call_later",
             call_later,
-            c"call_later($self, delay, callback, /, *args, context=None)\n--\n\n\
+            c"call_later($self, delay, callback, *args, context=None)\n--\n\n\
               Call callback(*args) after delay seconds.\n\nReturns a TimerHandle. Of two for the same time, the one\n\
               that was made first is called first.",
         )
         .method(
             c"call_at",
             call_at,
-            c"call_at($self, when, callback, /, *args, context=None)\n--\n\n\
+            c"call_at($self, when, callback, *args, context=None)\n--\n\n\
               Call callback(*args) when the loop's clock shows `when` seconds.\n\nReturns a TimerHandle.",
         )
         .method(
@@ -157,14 +174,15 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
             c"_call_soon",
             |this, args| {
                 let py = this.py();
-                let callback = required(args, 0, "_call_soon", "callback")?;
-                let given = required(args, 1, "_call_soon", "args")?.bind(py).cast::<pyo3::types::PyTuple>()?.clone();
-                let given: Vec<Obj> = given.iter().map(Obj::from).collect();
-                let context = args.get(2).filter(|context| !context.is_none());
+                let [Some(callback), Some(given), context] = args.parse(py, &CALL_SOON)? else {
+                    return Ok(Obj::none(py));
+                };
+                let given: Vec<Obj> = given.bind(py).cast::<PyTuple>()?.iter().map(Obj::from).collect();
+                let context = context.filter(|context| !context.is_none());
                 let handle = Handle::create(this, callback, given.iter(), context)?;
                 this.kernel()?.call_soon(Callback::Handle(handle.clone()));
                 Ok(handle)
             },
-            c"_call_soon($self, callback, args, context, /)\n--\n\nWhat asyncio's own methods schedule with.",
+            c"_call_soon($self, callback, args, context)\n--\n\nWhat asyncio's own methods schedule with.",
         )
 }

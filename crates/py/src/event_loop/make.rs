@@ -1,5 +1,6 @@
 //! `create_future` and `create_task`.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -29,6 +30,11 @@ fn create_task(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
         return Ok(Obj::none(py));
     };
     let eager = match eager {
+        Some(_) if !stdlib::get().create_task_takes_eager_start => {
+            return Err(PyTypeError::new_err(
+                "create_task() got an unexpected keyword argument 'eager_start'",
+            ));
+        }
         Some(eager) => eager.bind(py).is_truthy()?,
         None => false,
     };
@@ -56,9 +62,9 @@ fn by_factory(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
 /// Adds the methods.
 pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
     builder
-        .method(
+        .no_args(
             c"create_future",
-            |this, _args| Future::create(this.py(), Home::ours(this)),
+            |this| Future::create(this.py(), Home::ours(this)),
             c"create_future($self, /)\n--\n\nA pending Future of this loop.",
         )
         .method(

@@ -175,57 +175,57 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let builder = Builder::<LoopCore>::new()
         .init(|this, _args| open(this))
         .setattr(attribute_changes)
-        .method(
+        .no_args(
             c"time",
-            |this, _args| Ok(Obj::float(this.py(), time(this)?)),
+            |this| Ok(Obj::float(this.py(), time(this)?)),
             c"time($self, /)\n--\n\nThe loop's clock, in seconds, as a float: the system's monotonic clock.",
         )
-        .method(
+        .no_args(
             c"is_running",
-            |this, _args| Ok(Obj::bool(this.py(), this.thread.get().is_some())),
+            |this| Ok(Obj::bool(this.py(), this.thread.get().is_some())),
             c"is_running($self, /)\n--\n\nWhether the loop is running.",
         )
-        .method(
+        .no_args(
             c"is_closed",
-            |this, _args| Ok(Obj::bool(this.py(), this.closed.get())),
+            |this| Ok(Obj::bool(this.py(), this.closed.get())),
             c"is_closed($self, /)\n--\n\nWhether close() was called.",
         )
-        .method(
+        .no_args(
             c"get_debug",
-            |this, _args| Ok(Obj::bool(this.py(), this.debug.get())),
+            |this| Ok(Obj::bool(this.py(), this.debug.get())),
             c"get_debug($self, /)\n--\n\nWhether the loop is in debug mode.",
         )
-        .method(
+        .no_args(
             c"stop",
-            |this, _args| {
+            |this| {
                 this.stopping.set(true);
                 Ok(Obj::none(this.py()))
             },
             c"stop($self, /)\n--\n\nStop at the end of this turn. What is ready in it still runs.",
         )
-        .method(
+        .no_args(
             c"_check_closed",
-            |this, _args| {
+            |this| {
                 if this.closed.get() { Err(closed()) } else { Ok(Obj::none(this.py())) }
             },
             c"_check_closed($self, /)\n--\n\nRuntimeError if the loop is closed.",
         )
-        .method(
+        .no_args(
             c"_check_thread",
-            |this, _args| schedule::check_thread(this).map(|()| Obj::none(this.py())),
+            |this| schedule::check_thread(this).map(|()| Obj::none(this.py())),
             c"_check_thread($self, /)\n--\n\nRuntimeError if another thread runs the loop.",
         )
-        .method(
+        .no_args(
             c"_release",
-            |this, _args| {
+            |this| {
                 release(this);
                 Ok(Obj::none(this.py()))
             },
             c"_release($self, /)\n--\n\nGive the operating system's resources back: the last part of close().",
         )
-        .method(
+        .no_args(
             c"_write_to_self",
-            |this, _args| {
+            |this| {
                 if let Some(kernel) = this.kernel_if_open() {
                     kernel.waker().wake();
                 }
@@ -233,18 +233,18 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             },
             c"_write_to_self($self, /)\n--\n\nWake the loop if it sleeps.",
         )
-        .method(
+        .no_args(
             c"_signal_fd",
-            |this, _args| {
+            |this| {
                 let kernel = this.kernel()?;
                 Ok(Obj::int(this.py(), i64::from(kernel.world().os().signal_fd().as_raw_fd())))
             },
             c"_signal_fd($self, /)\n--\n\nThe descriptor that signal.set_wakeup_fd() is given.",
         );
     #[cfg(feature = "observe")]
-    let builder = builder.method(
+    let builder = builder.no_args(
         c"_observed",
-        |this: This<'_, LoopCore>, _args| {
+        |this: This<'_, LoopCore>| {
             let lines = this.kernel()?.probe().take();
             Ok(pyo3::types::PyList::new(this.py(), lines)?
                 .into_any()

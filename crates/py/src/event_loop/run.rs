@@ -180,14 +180,14 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
             },
             c"_run_until_stopped($self, /)\n--\n\nTurn until stop() is called.",
         )
-        .method(
+        .no_args(
             c"_run_once",
-            |this, _args| turn(this).map(|()| Obj::none(this.py())),
+            |this| turn(this).map(|()| Obj::none(this.py())),
             c"_run_once($self, /)\n--\n\nOne turn.",
         )
-        .method(
+        .no_args(
             c"_panic",
-            |_this: This<'_, LoopCore>, _args| panic!("on request"),
+            |_this: This<'_, LoopCore>| panic!("on request"),
             c"_panic($self, /)\n--\n\nPanic in Rust, to show what becomes of it.",
         )
 }

@@ -31,7 +31,7 @@ impl Arg {
 }
 
 /// What a function takes: its name (for messages), its parameters in order, how many are required and how many may be
-/// given by position.
+/// given by position. A parameter without a name is given by position only.
 pub struct Signature<const N: usize> {
     pub function: &'static str,
     pub names: [&'static str; N],
@@ -135,7 +135,8 @@ impl<'a> Args<'a> {
         if self.names.is_some() {
             for (name, value) in self.named(py) {
                 let name = name.to_string();
-                let Some(index) = names.iter().position(|known| *known == name) else {
+                let known = |known: &&str| !known.is_empty() && **known == *name;
+                let Some(index) = names.iter().position(known) else {
                     return Err(PyTypeError::new_err(format!(
                         "{function}() got an unexpected keyword argument '{name}'"
                     )));
@@ -148,11 +149,12 @@ impl<'a> Args<'a> {
             }
         }
         if let Some(index) = found[..*required].iter().position(Option::is_none) {
-            return Err(PyTypeError::new_err(format!(
-                "{function}() missing required argument '{}' (pos {})",
-                names[index],
-                index + 1
-            )));
+            let (name, place) = (names[index], index + 1);
+            return Err(PyTypeError::new_err(if name.is_empty() {
+                format!("{function}() missing required argument (pos {place})")
+            } else {
+                format!("{function}() missing required argument '{name}' (pos {place})")
+            }));
         }
         Ok(found)
     }

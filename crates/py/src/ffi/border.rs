@@ -116,6 +116,56 @@ where
     }
 }
 
+/// `METH_NOARGS`: the interpreter has checked that there are none.
+pub(super) unsafe extern "C" fn no_args<T: Native, F>(
+    slf: *mut ffi::PyObject,
+    _none: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(This<'a, T>) -> PyResult<Obj> + Copy,
+{
+    // SAFETY: the method descriptor has checked the class.
+    unsafe {
+        enter(slf, ptr::null_mut(), |this| {
+            conjure::<F>()(this).map(Obj::into_ptr)
+        })
+    }
+}
+
+/// As [`no_args`], on any object in which `T` can be found.
+pub(super) unsafe extern "C" fn shared_no_args<T: Native, F>(
+    slf: *mut ffi::PyObject,
+    _none: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(This<'a, T>) -> PyResult<Obj> + Copy,
+{
+    // SAFETY: the interpreter calls attached, with a valid object.
+    unsafe {
+        let py = Python::assume_attached();
+        guard(py, ptr::null_mut(), || {
+            let object = Obj::from_borrowed(slf);
+            conjure::<F>()(find::<T>(py, &object)?).map(Obj::into_ptr)
+        })
+    }
+}
+
+/// Views an object as a `T`, or says in a `TypeError` what was expected.
+fn find<'a, T: Native>(py: Python<'a>, object: &'a Obj) -> PyResult<This<'a, T>> {
+    match T::find(py, object) {
+        Some(this) => Ok(this),
+        None => {
+            let (name, kind) = (
+                T::NAME.to_string_lossy(),
+                object.bind(py).get_type().name()?,
+            );
+            Err(PyTypeError::new_err(format!(
+                "a {name} is required, not a '{kind}' object"
+            )))
+        }
+    }
+}
+
 /// As [`method`], on any object in which `T` can be found.
 pub(super) unsafe extern "C" fn shared_method<T: Native, F>(
     slf: *mut ffi::PyObject,
@@ -131,15 +181,7 @@ where
         let py = Python::assume_attached();
         guard(py, ptr::null_mut(), || {
             let object = Obj::from_borrowed(slf);
-            let Some(this) = T::find(py, &object) else {
-                let (name, kind) = (
-                    T::NAME.to_string_lossy(),
-                    object.bind(py).get_type().name()?,
-                );
-                return Err(PyTypeError::new_err(format!(
-                    "a {name} is required, not a '{kind}' object"
-                )));
-            };
+            let this = find::<T>(py, &object)?;
             conjure::<F>()(this, Args::from_vectorcall(args, count as usize, &names))
                 .map(Obj::into_ptr)
         })

@@ -27,6 +27,22 @@ where
     }
 }
 
+/// The same for a function without arguments.
+pub(super) fn definition_without_args(
+    name: &'static CStr,
+    function: ffi::PyCFunction,
+    doc: &'static CStr,
+) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunction: function,
+        },
+        ml_flags: ffi::METH_NOARGS,
+        ml_doc: doc.as_ptr(),
+    }
+}
+
 /// A function to be bound to instances of `T`.
 pub struct Function<T> {
     definition: &'static ffi::PyMethodDef,

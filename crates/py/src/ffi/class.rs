@@ -21,6 +21,7 @@ use pyo3::prelude::*;
 
 use super::args::Args;
 use super::border;
+use super::bound::definition_without_args;
 use super::coroutine::Resumed;
 use super::obj::{Obj, Slot};
 
@@ -273,6 +274,31 @@ impl<T: Native> Builder<T> {
     {
         self.methods
             .push(super::bound::definition::<T, F>(name, doc));
+        self
+    }
+
+    /// Adds a method without arguments.
+    pub fn no_args<F>(mut self, name: &'static CStr, _function: F, doc: &'static CStr) -> Self
+    where
+        F: for<'a> Fn(This<'a, T>) -> PyResult<Obj> + Copy,
+    {
+        let definition = definition_without_args(name, border::no_args::<T, F>, doc);
+        self.methods.push(definition);
+        self
+    }
+
+    /// As [`Builder::no_args`] and [`Builder::shared_method`].
+    pub fn shared_no_args<F>(
+        mut self,
+        name: &'static CStr,
+        _function: F,
+        doc: &'static CStr,
+    ) -> Self
+    where
+        F: for<'a> Fn(This<'a, T>) -> PyResult<Obj> + Copy,
+    {
+        let definition = definition_without_args(name, border::shared_no_args::<T, F>, doc);
+        self.shared.push((name, definition));
         self
     }
 

@@ -84,6 +84,12 @@ fn next(this: This<'_, FutureIter>) -> PyResult<Option<Obj>> {
     }
 }
 
+const SEND: Signature<1> = Signature {
+    function: "send",
+    names: [""],
+    required: 1,
+    positional: 1,
+};
 const THROW: Signature<3> = Signature {
     function: "throw",
     names: ["type", "value", "traceback"],
@@ -153,7 +159,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .send(resume)
         .method(
             c"send",
-            |this, _args| match next(this)? {
+            |this, args| match args.parse(this.py(), &SEND).and_then(|_| next(this))? {
                 Some(future) => Ok(future),
                 None => Err(pyo3::exceptions::PyStopIteration::new_err(())),
             },
@@ -164,9 +170,9 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             throw,
             c"throw($self, type, value=None, traceback=None, /)\n--\n\nRaise the exception here.",
         )
-        .method(
+        .no_args(
             c"close",
-            |this, _args| {
+            |this| {
                 this.future.set(None);
                 Ok(Obj::none(this.py()))
             },

@@ -197,25 +197,25 @@ const INIT: Signature<1> = Signature {
 };
 const ADD: Signature<2> = Signature {
     function: "add_done_callback",
-    names: ["fn", "context"],
+    names: ["", "context"],
     required: 1,
     positional: 1,
 };
 const ONE: Signature<1> = Signature {
     function: "set_result",
-    names: ["result"],
+    names: [""],
     required: 1,
     positional: 1,
 };
 const EXCEPTION: Signature<1> = Signature {
     function: "set_exception",
-    names: ["exception"],
+    names: [""],
     required: 1,
     positional: 1,
 };
 const REMOVE: Signature<1> = Signature {
     function: "remove_done_callback",
-    names: ["fn"],
+    names: [""],
     required: 1,
     positional: 1,
 };
@@ -285,26 +285,26 @@ pub fn with_future<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
     attributes(builder)
         .iter(|this| iter::start(T::future(this)).map(Some))
         .awaits(|this| iter::start(T::future(this)).map(Some))
-        .shared_method(
+        .shared_no_args(
             c"result",
-            |this, _args| state::result(T::future(this)),
+            |this| state::result(T::future(this)),
             c"result($self, /)\n--\n\nThe result, or raise the exception or the cancellation.\n\n\
               InvalidStateError if it is not done.",
         )
-        .shared_method(
+        .shared_no_args(
             c"exception",
-            |this, _args| state::exception(T::future(this)),
+            |this| state::exception(T::future(this)),
             c"exception($self, /)\n--\n\nThe exception that was set, or None.\n\n\
               CancelledError if it was cancelled, InvalidStateError if it is not done.",
         )
-        .shared_method(
+        .shared_no_args(
             c"done",
-            |this, _args| Ok(Obj::bool(this.py(), T::future(this).is_done())),
+            |this| Ok(Obj::bool(this.py(), T::future(this).is_done())),
             c"done($self, /)\n--\n\nWhether it has a result or an exception or was cancelled.",
         )
-        .shared_method(
+        .shared_no_args(
             c"cancelled",
-            |this, _args| Ok(Obj::bool(
+            |this| Ok(Obj::bool(
                 this.py(),
                 T::future(this).state.get() == State::Cancelled
             )),
@@ -332,14 +332,14 @@ pub fn with_future<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
             },
             c"remove_done_callback($self, fn, /)\n--\n\nRemove every callback equal to fn; returns how many there were.",
         )
-        .shared_method(
+        .shared_no_args(
             c"get_loop",
-            |this, _args| alive(T::future(this))?.home.object(this.py()),
+            |this| alive(T::future(this))?.home.object(this.py()),
             c"get_loop($self, /)\n--\n\nThe loop it belongs to.",
         )
-        .shared_method(
+        .shared_no_args(
             c"_make_cancelled_error",
-            |this, _args| cancelled_error(T::future(this)),
+            |this| cancelled_error(T::future(this)),
             c"_make_cancelled_error($self, /)\n--\n\nThe CancelledError to raise.",
         )
 }
@@ -388,12 +388,9 @@ fn attributes<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
             c"_cancel_message",
             |this| Ok(T::future(this).cancel_message.get_or_none(this.py())),
             |this, value| {
-                if value.is_none() && this.py().version_info() >= (3, 14) {
-                    return Err(PyAttributeError::new_err("cannot delete attribute"));
-                }
-                T::future(this)
-                    .cancel_message
-                    .set(value.filter(|message| !message.is_none()));
+                let message = value.ok_or_else(not_deleted)?;
+                let message = (!message.is_none()).then_some(message);
+                T::future(this).cancel_message.set(message);
                 Ok(())
             },
         )

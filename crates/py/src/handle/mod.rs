@@ -303,23 +303,23 @@ fn repr(this: This<'_, Handle>) -> PyResult<Obj> {
 fn with_handle<T: AsHandle>(builder: Builder<T>) -> Builder<T> {
     builder
         .repr(|this| repr(T::handle(this)).map(Some))
-        .method(
+        .no_args(
             c"cancelled",
-            |this, _args| {
+            |this| {
                 let handle = T::handle(this);
                 let cancelled = locked(handle, || Ok(handle.is_cancelled()))?;
                 Ok(Obj::bool(this.py(), cancelled))
             },
             c"cancelled($self, /)\n--\n\nWhether cancel() was called.",
         )
-        .method(
+        .no_args(
             c"get_context",
-            |this, _args| Ok(T::handle(this).context.get_or_none(this.py())),
+            |this| Ok(T::handle(this).context.get_or_none(this.py())),
             c"get_context($self, /)\n--\n\nThe contextvars.Context that the callback runs in.",
         )
-        .method(
+        .no_args(
             c"_run",
-            |this, _args| Handle::run(T::handle(this)).map(|()| Obj::none(this.py())),
+            |this| Handle::run(T::handle(this)).map(|()| Obj::none(this.py())),
             c"_run($self, /)\n--\n\nCall the callback now.",
         )
         .getter(c"_callback", |this| {
@@ -384,9 +384,9 @@ fn initialise(this: This<'_, Handle>, given: [Option<&Obj>; 4]) -> PyResult<()> 
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     with_handle::<Handle>(Builder::new())
         .init(|this, args| initialise(this, args.parse(this.py(), &INIT)?))
-        .method(
+        .no_args(
             c"cancel",
-            |this, _args| Handle::cancel(this).map(|()| Obj::none(this.py())),
+            |this| Handle::cancel(this).map(|()| Obj::none(this.py())),
             c"cancel($self, /)\n--\n\nCancel the call. Nothing happens if it has run.",
         )
         .getter(c"__class__", |this| {

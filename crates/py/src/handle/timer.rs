@@ -158,14 +158,14 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         })
         .compare(compare_timers)
         .hash(|this| this.when.get_or_none(this.py()).bind(this.py()).hash())
-        .method(
+        .no_args(
             c"cancel",
-            |this, _args| TimerHandle::cancel(this).map(|()| Obj::none(this.py())),
+            |this| TimerHandle::cancel(this).map(|()| Obj::none(this.py())),
             c"cancel($self, /)\n--\n\nCancel the call and forget it at once. Nothing happens if it has run.",
         )
-        .method(
+        .no_args(
             c"when",
-            |this, _args| Ok(this.when.get_or_none(this.py())),
+            |this| Ok(this.when.get_or_none(this.py())),
             c"when($self, /)\n--\n\nThe time of the call, in seconds of loop.time().",
         )
         .getter(c"_when", |this| Ok(this.when.get_or_none(this.py())))

@@ -362,7 +362,7 @@ const INIT: Signature<5> = Signature {
 };
 const SET_NAME: Signature<1> = Signature {
     function: "set_name",
-    names: ["value"],
+    names: [""],
     required: 1,
     positional: 1,
 };
@@ -378,6 +378,21 @@ const PRINT: Signature<2> = Signature {
     required: 0,
     positional: 0,
 };
+
+fn refuse(this: This<'_, Task>, args: Args<'_>, function: &'static str) -> PyResult<Obj> {
+    args.parse(
+        this.py(),
+        &Signature {
+            function,
+            names: [""],
+            required: 1,
+            positional: 1,
+        },
+    )?;
+    Err(PyRuntimeError::new_err(format!(
+        "Task does not support {function} operation"
+    )))
+}
 
 fn initialise(this: This<'_, Task>, args: Args<'_>) -> PyResult<()> {
     let py = this.py();
@@ -417,31 +432,29 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
               CancelledError is thrown into the coroutine when it is next resumed; it may clean up, or go on.\n\
               Returns False if the task is done already.",
         )
-        .method(
+        .no_args(
             c"cancelling",
-            |this, _args| Ok(Obj::int(this.py(), this.cancel_requests.get())),
+            |this| Ok(Obj::int(this.py(), this.cancel_requests.get())),
             c"cancelling($self, /)\n--\n\nHow many requests to cancel are outstanding.",
         )
-        .method(
+        .no_args(
             c"uncancel",
-            |this, _args| Ok(Obj::int(this.py(), cancel::uncancel(this))),
+            |this| Ok(Obj::int(this.py(), cancel::uncancel(this))),
             c"uncancel($self, /)\n--\n\nTake back one request to cancel; returns how many are left.",
         )
         .method(
             c"set_result",
-            |_this, _args| Err(PyRuntimeError::new_err("Task does not support set_result operation")),
+            |this, args| refuse(this, args, "set_result"),
             c"set_result($self, result, /)\n--\n\nRaises RuntimeError: a task's result is its coroutine's.",
         )
         .method(
             c"set_exception",
-            |_this, _args| Err(PyRuntimeError::new_err(
-                "Task does not support set_exception operation"
-            )),
+            |this, args| refuse(this, args, "set_exception"),
             c"set_exception($self, exception, /)\n--\n\nRaises RuntimeError: a task's exception is its coroutine's.",
         )
-        .method(
+        .no_args(
             c"get_name",
-            |this, _args| name(this),
+            name,
             c"get_name($self, /)\n--\n\nThe name.",
         )
         .method(
@@ -459,14 +472,14 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             },
             c"set_name($self, value, /)\n--\n\nSet the name, as str(value).",
         )
-        .method(
+        .no_args(
             c"get_coro",
-            |this, _args| Ok(this.coroutine.get_or_none(this.py())),
+            |this| Ok(this.coroutine.get_or_none(this.py())),
             c"get_coro($self, /)\n--\n\nThe coroutine.",
         )
-        .method(
+        .no_args(
             c"get_context",
-            |this, _args| Ok(this.context.get_or_none(this.py())),
+            |this| Ok(this.context.get_or_none(this.py())),
             c"get_context($self, /)\n--\n\nThe contextvars.Context that the coroutine runs in.",
         )
         .method(

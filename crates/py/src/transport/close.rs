@@ -133,15 +133,15 @@ pub fn unclosed(this: This<'_, SocketTransport>) -> PyResult<()> {
 /// Adds the methods.
 pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
     builder
-        .method(
+        .no_args(
             c"close",
-            |this: This<'_, SocketTransport>, _args| close(this).map(|()| Obj::none(this.py())),
+            |this: This<'_, SocketTransport>| close(this).map(|()| Obj::none(this.py())),
             c"close($self, /)\n--\n\nClose the connection once all is sent; nothing more is read.\n\n\
               connection_lost(None) is called in a later turn.",
         )
-        .method(
+        .no_args(
             c"abort",
-            |this: This<'_, SocketTransport>, _args| {
+            |this: This<'_, SocketTransport>| {
                 force_close(this, &Obj::none(this.py())).map(|()| Obj::none(this.py()))
             },
             c"abort($self, /)\n--\n\nClose the connection at once; what was not sent is lost.",

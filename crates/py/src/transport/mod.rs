@@ -352,14 +352,14 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             },
             c"set_protocol($self, protocol)\n--\n\nGive what comes from now on to another protocol.",
         )
-        .method(
+        .no_args(
             c"get_protocol",
-            |this: This<'_, SocketTransport>, _args| Ok(this.protocol(this.py())),
+            |this: This<'_, SocketTransport>| Ok(this.protocol(this.py())),
             c"get_protocol($self, /)\n--\n\nThe protocol, or None once the connection is lost.",
         )
-        .method(
+        .no_args(
             c"is_closing",
-            |this: This<'_, SocketTransport>, _args| Ok(Obj::bool(this.py(), this.closing.get())),
+            |this: This<'_, SocketTransport>| Ok(Obj::bool(this.py(), this.closing.get())),
             c"is_closing($self, /)\n--\n\nWhether it is closing or closed.",
         );
     let builder = read::methods(builder);

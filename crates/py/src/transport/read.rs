@@ -215,14 +215,14 @@ fn at_eof(this: This<'_, SocketTransport>) -> PyResult<()> {
 /// Adds the methods.
 pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
     builder
-        .method(
+        .no_args(
             c"is_reading",
-            |this: This<'_, SocketTransport>, _args| Ok(Obj::bool(this.py(), this.is_reading())),
+            |this: This<'_, SocketTransport>| Ok(Obj::bool(this.py(), this.is_reading())),
             c"is_reading($self, /)\n--\n\nWhether data is given to the protocol as it comes.",
         )
-        .method(
+        .no_args(
             c"pause_reading",
-            |this: This<'_, SocketTransport>, _args| {
+            |this: This<'_, SocketTransport>| {
                 if this.is_reading() {
                     this.paused.set(true);
                     unwatch(this)?;
@@ -232,9 +232,9 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
             },
             c"pause_reading($self, /)\n--\n\nGive no data to the protocol until resume_reading().",
         )
-        .method(
+        .no_args(
             c"resume_reading",
-            |this: This<'_, SocketTransport>, _args| {
+            |this: This<'_, SocketTransport>| {
                 if !this.closing.get() && this.paused.replace(false) {
                     this.read_context.set(context::copy_current(this.py())?);
                     watch(this)?;

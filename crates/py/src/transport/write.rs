@@ -404,9 +404,9 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
             writelines,
             c"writelines($self, list_of_data)\n--\n\nSend the pieces in order, with as few system calls as can be.",
         )
-        .method(
+        .no_args(
             c"write_eof",
-            |this: This<'_, SocketTransport>, _args| {
+            |this: This<'_, SocketTransport>| {
                 if !this.closing.get() && !this.eof.replace(true) && this.unsent_len.get() == 0 {
                     shut_down(this)?;
                 }
@@ -414,19 +414,19 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
             },
             c"write_eof($self, /)\n--\n\nEnd this side of the connection once all is sent.",
         )
-        .method(
+        .no_args(
             c"can_write_eof",
-            |this: This<'_, SocketTransport>, _args| Ok(Obj::bool(this.py(), true)),
+            |this: This<'_, SocketTransport>| Ok(Obj::bool(this.py(), true)),
             c"can_write_eof($self, /)\n--\n\nTrue: a stream socket can be half-closed.",
         )
-        .method(
+        .no_args(
             c"get_write_buffer_size",
-            |this: This<'_, SocketTransport>, _args| Ok(Obj::int(this.py(), i64::try_from(this.unsent_len.get())?)),
+            |this: This<'_, SocketTransport>| Ok(Obj::int(this.py(), i64::try_from(this.unsent_len.get())?)),
             c"get_write_buffer_size($self, /)\n--\n\nHow many bytes wait to be sent.",
         )
-        .method(
+        .no_args(
             c"get_write_buffer_limits",
-            |this: This<'_, SocketTransport>, _args| {
+            |this: This<'_, SocketTransport>| {
                 let limit = |limit: usize| i64::try_from(limit).map(|limit| Obj::int(this.py(), limit));
                 call::tuple(this.py(), [&limit(this.low_water.get())?, &limit(this.high_water.get())?].into_iter())
             },
@@ -438,9 +438,9 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
             c"set_write_buffer_limits($self, high=None, low=None)\n--\n\n\
               Set when the protocol is told to pause and to resume writing, in bytes.",
         )
-        .method(
+        .no_args(
             c"_make_empty_waiter",
-            |this: This<'_, SocketTransport>, _args| {
+            |this: This<'_, SocketTransport>| {
                 if !this.empty_waiter.is_empty() {
                     return Err(PyRuntimeError::new_err("Empty waiter is already set"));
                 }
@@ -454,9 +454,9 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
             },
             c"_make_empty_waiter($self, /)\n--\n\nA future that is done when all is sent; no write until then.",
         )
-        .method(
+        .no_args(
             c"_reset_empty_waiter",
-            |this: This<'_, SocketTransport>, _args| {
+            |this: This<'_, SocketTransport>| {
                 this.empty_waiter.set(None);
                 Ok(Obj::none(this.py()))
             },
