@@ -52,10 +52,11 @@ impl Registry {
     /// The objects, in the order of their places.
     pub fn objects(&self, _py: Python<'_>) -> Vec<Obj> {
         let entries = self.entries.borrow();
-        // SAFETY: an object on the list has its memory. One that is being freed by a derived class, which may run Python
-        // code before it gets to the native one, has no references and may not be given any.
+        // One that is being freed by a derived class, which may run Python code before it gets to the native one, has no
+        // references and may not be given any.
         let live = |pointer: *mut ffi::PyObject| {
-            !pointer.is_null() && unsafe { ffi::Py_REFCNT(pointer) } > 0
+            // SAFETY: an object on the list has its memory.
+            !pointer.is_null() && unsafe { ffi::Py_REFCNT(pointer) > 0 }
         };
         let live = entries.objects.iter().filter(|pointer| live(**pointer));
         // SAFETY: alive, as was just asked.
