@@ -27,7 +27,7 @@ say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=$(PYTHON)  VENV=$(VENV)  PROFILE=$(PROFILE)"
 
@@ -147,6 +147,11 @@ test-all-pythons: ## The Python tests and CPython's suite on every supported Pyt
 	@scripts/pythons.sh | while read -r version python; do \
 	    $(MAKE) --no-print-directory develop py-test cpython PYTHON=$$python VENV=.venv-$$version </dev/null || exit 1; \
 	done
+
+.PHONY: test-3.14
+test-3.14: ## The same on Python 3.14, in a root folder that debootstrap makes (needs root; PROFILE, PYTEST)
+	$(call say,Python 3.14 in a root folder)
+	@PROFILE=$(PROFILE) PYTEST="$(PYTEST)" scripts/python314.sh test
 
 .PHONY: portable
 portable: ## The kernel's tests on the poller that other Unixes use

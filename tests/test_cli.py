@@ -117,11 +117,14 @@ WAYS = {
     "run": "print(asyncio.run(running()))",
     "Runner": "with asyncio.Runner() as r: print(r.run(running()))",
     "new_event_loop": "print(ours(asyncio.new_event_loop()))",
-    # asyncio itself warns here from 3.12 on: there is no loop yet when this asks for one.
     "get_event_loop": """
-import warnings
+import warnings, sys
 warnings.simplefilter('ignore')
-print(ours(asyncio.get_event_loop_policy().get_event_loop()))
+policy = asyncio.get_event_loop_policy()
+if sys.version_info >= (3, 14):
+    policy.set_event_loop(policy.new_event_loop())
+# Up to 3.13 asyncio makes the loop here, and from 3.12 on warns that there was none yet.
+print(ours(policy.get_event_loop()))
 """,
     "the default policy again": "asyncio.set_event_loop_policy(None); print(asyncio.run(running()))",
     "a default policy by hand": "print(ours(asyncio.DefaultEventLoopPolicy().new_event_loop()))",

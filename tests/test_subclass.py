@@ -1,6 +1,7 @@
 """Subclassing loops, futures and tasks in Python, and replacing their methods."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -363,3 +364,24 @@ def test_future_with_two_bases(loop, Future):
     fut = Mine(loop=loop)
     fut.set_result(4)
     assert fut.twice() == 8
+
+
+def test_a_pending_task_whose_class_has_a_del_leaves_the_list(loop, Task):
+    """A `__del__` that does not call the one above must not leave a freed task among `all_tasks()`."""
+
+    class Quiet(Task):
+        def __del__(self):
+            pass
+
+    async def forever():
+        await asyncio.Event().wait()
+
+    other = type(loop)()
+    task = Quiet(forever(), loop=other)
+    assert asyncio.all_tasks(other) == {task}
+    coroutine = task.get_coro()
+    other.close()  # forgets the step, and with it the task
+    del task
+    gc.collect()
+    coroutine.close()
+    assert asyncio.all_tasks(other) == set()

@@ -4,6 +4,7 @@ Leaves out: the order of such calls (test_order.py), run_coroutine_threadsafe (t
 """
 
 import asyncio
+import sys
 import threading
 
 import pytest
@@ -24,6 +25,46 @@ def test_returns_a_handle(loop, kind):
     handle.cancel()
     assert handle.cancelled()
     loop.run_until_complete(turns(2))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="the handle has had a lock from 3.14 on")
+@pytest.mark.parametrize("question", ["cancel", "cancelled"])
+def test_another_thread_waits_until_the_callback_has_run(loop, question):
+    """Asked while the callback runs, the handle answers when it is over: too late to cancel."""
+    started, order = threading.Event(), []
+
+    def callback():
+        started.set()
+        asking.wait()
+        order.append("ran")
+        loop.stop()
+
+    def ask():
+        handle = loop.call_soon_threadsafe(callback)
+        started.wait()
+        asking.set()
+        getattr(handle, question)()
+        order.append("answered")
+
+    asking = threading.Event()
+    thread = in_thread(ask)
+    loop.run_forever()
+    thread.join()
+    assert order == ["ran", "answered"]
+
+
+def test_the_callback_may_cancel_its_own_handle(loop, run):
+    async def main():
+        done = loop.create_future()
+
+        def callback():
+            handle.cancel()
+            done.set_result(handle.cancelled())
+
+        handle = loop.call_soon_threadsafe(callback)
+        assert await done is True
+
+    run(main())
 
 
 def test_wakes_a_loop_that_has_nothing_else(loop, run):

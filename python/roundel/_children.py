@@ -43,14 +43,23 @@ def when_ended(event_loop: "Loop", pid: int, callback: Callable[[int], object]) 
 def _ended(event_loop: "Loop", pid: int, fd: int, callback: Callable[[int], object]) -> None:
     event_loop._remove_reader(fd)
     os.close(fd)
-    event_loop.call_soon(event_loop.call_soon, callback, _status(pid))
+    event_loop.call_soon(event_loop.call_soon, _publish, pid, callback)
+
+
+def _publish(pid: int, callback: Callable[[int], object]) -> None:
+    # The status is fetched where it is made known and not before: fetching it frees the number, which the system may
+    # give to another process, and until it is made known send_signal() signals that number.
+    callback(_status(pid))
 
 
 def _wait_in_thread(event_loop: "Loop", pid: int, callback: Callable[[int], object]) -> None:
-    status = _status(pid)
-    # The loop may have been closed meanwhile: then nobody wants to know.
-    with suppress(RuntimeError):
-        event_loop.call_soon_threadsafe(event_loop.call_soon, callback, status)
+    with suppress(ChildProcessError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    try:
+        event_loop.call_soon_threadsafe(event_loop.call_soon, _publish, pid, callback)
+    except RuntimeError:
+        # The loop has been closed meanwhile: nobody wants to know.
+        _status(pid)
 
 
 def _status(pid: int) -> int:

@@ -30,6 +30,11 @@ _Ts = TypeVarTuple("_Ts")
 
 show_native_tasks()
 
+# The public name warns from Python 3.14 on.
+_iscoroutinefunction: Callable[[object], bool] = (
+    getattr(coroutines, "_iscoroutinefunction", None) or coroutines.iscoroutinefunction
+)
+
 
 class _Sources:
     """Stands where asyncio expects a selector: says what the native loop watches, and watches nothing itself."""
@@ -141,7 +146,7 @@ class Loop(_roundel.LoopCore, _Asyncio):
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Call callback(*args) in the loop whenever the signal arrives. Main thread only."""
-        if coroutines.iscoroutine(callback) or coroutines.iscoroutinefunction(callback):
+        if coroutines.iscoroutine(callback) or _iscoroutinefunction(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         self._check_signal(sig)
         self._check_closed()

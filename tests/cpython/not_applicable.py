@@ -20,6 +20,7 @@ CLASSES = {
     "test_asyncgen.*": NO_LOOP,
     "test_base_events.BaseEventTests": "private functions of asyncio.base_events",
     "test_base_events.TestSelectorUtils": "private functions of asyncio.selector_events",
+    "test_eager_task_factory.DefaultTaskFactoryEagerStart": "names the stock loop's class",
     "test_eager_task_factory.PyEagerTaskFactoryLoopTests": STOCK_ONLY,
     "test_events.AbstractEventLoopTests": NO_LOOP,
     "test_events.EPollEventLoopTests": SAME_TESTS,
@@ -31,6 +32,7 @@ CLASSES = {
     "test_futures.DuckTests": NO_LOOP,
     "test_futures.Py*": STOCK_ONLY,
     "test_futures2.PyFutureTests": STOCK_ONLY,
+    "test_graph.TestCallStackPy": STOCK_ONLY,
     "test_sendfile.*PollEventLoopTests": SAME_TESTS,
     "test_sock_lowlevel.*PollEventLoopTests": SAME_TESTS,
     "test_sslproto.SslProtoHandshakeTests": PRIVATE,
@@ -83,6 +85,10 @@ TESTS = {
     "test_events.EventLoopTests.test_internal_fds": "counts the stock loop's _internal_fds",
     "test_futures.LoopFuture*.test_future_source_traceback": "counts the stack frames of a Future made by its class",
     "test_runners.RunTests.test_loop_factory_default_event_loop": OWN_LOOP,
+    "test_ssl.TestSSL.test_remote_shutdown_receives_trailing_data_on_slow_socket": "puts a wrapper in the place of the "
+    "stock transport's private _sock when its private _read_ready_cb is None",
+    "test_subprocess.SubprocessThreadedWatcherTests.test_pid_not_reaped_before_exit_published": "looks for a thread in the "
+    "stock loop's private _watcher",
     "test_tasks.*GatherTests.test_env_var_debug": OWN_PROCESS,
     **{
         f"test_tasks.{group}.{test}": VIRTUAL_CLOCK

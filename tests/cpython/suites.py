@@ -136,6 +136,13 @@ def _events(m: Any, subject: Subject) -> Classes:
     yield derive("EventLoopTests", m.SelectEventLoopTests, create_event_loop=lambda self: subject.new_loop())
     yield m.TestCGetEventLoop
     yield m.TestServer
+    if hasattr(m, "UnixPipeObjectSupportTests"):
+
+        def setUp(self: Any) -> None:
+            self.loop = subject.new_loop()
+            self.addCleanup(self.loop.close)
+
+        yield derive("UnixPipeObjectSupportTests", m.UnixPipeObjectSupportTests, setUp=setUp)
     yield only(m.HandleTests, "test_handle_source_traceback")
     yield only(
         m.PolicyTests,
@@ -281,12 +288,17 @@ def _eager_task_factory(m: Any, subject: Subject) -> Classes:
     yield from _some_of(m, "NonEagerCTaskTests", "EagerCTaskTests")
 
 
+@of_module("test_graph")
+def _graph(m: Any, subject: Subject) -> Classes:
+    yield m.TestCallStackC
+
+
 @of_module("test_tasks")
 def _tasks(m: Any, subject: Subject) -> Classes:
     task, future = subject.Task, subject.Future
     stock_task, stock_future = m.tasks._CTask, m.futures._CFuture
     py_task, py_future = m.tasks._PyTask, m.futures._PyFuture
-    plain = (m.BaseTaskTests, m.test_utils.TestCase)
+    plain = (_hooked(m, task), m.test_utils.TestCase)
 
     # On the suite's TestLoop (a stock loop with a virtual clock): ours together, ours with each
     # stock kind of the other, and subclasses of ours.
@@ -300,7 +312,8 @@ def _tasks(m: Any, subject: Subject) -> Classes:
         ("SubTask_PyFuture_Tests", task, py_future),
         ("PyTask_SubFuture_Tests", py_task, future),
     ):
-        cls = derive(name, *plain, Task=task_class, Future=future_class)
+        bases = (_hooked(m, task_class), m.test_utils.TestCase)
+        cls = derive(name, *bases, Task=task_class, Future=future_class)
         yield m.add_subclass_tests(cls)
 
     # On the subject's loop and in real time: made by the classes, and made by the loop.
@@ -318,9 +331,7 @@ def _tasks(m: Any, subject: Subject) -> Classes:
         Future=future,
         new_test_loop=_new_real_loop(subject),
         setUp=_set_up_without_factory(m),
-        new_task=lambda self, loop, coro, name="TestTask", context=None: loop.create_task(
-            coro, name=name, context=context
-        ),
+        new_task=lambda self, loop, coro, name="TestTask", **kwargs: loop.create_task(coro, name=name, **kwargs),
         new_future=lambda self, loop: loop.create_future(),
     )
 
@@ -337,6 +348,13 @@ def _tasks(m: Any, subject: Subject) -> Classes:
         new_task=lambda self, coro: task(coro, loop=self.loop),
     )
     yield from _some_of(m, "PyCurrentLoopTests", "CTask_Future_Tests", "RunCoroutineThreadsafeTests", "SleepTests")
+
+
+def _hooked(m: Any, task: Any) -> Any:
+    """The base of the tests of tasks, with the functions that they take from the class from 3.14 on."""
+    stock = "_py_" if task is m.tasks._PyTask else ""
+    words = {name: getattr(m.tasks, stock + name, getattr(m.tasks, name)) for name in ("current_task", "all_tasks")}
+    return derive("BaseTaskTests", m.BaseTaskTests, **{name: staticmethod(word) for name, word in words.items()})
 
 
 def _new_real_loop(subject: Subject) -> Callable[..., Any]:

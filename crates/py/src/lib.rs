@@ -52,6 +52,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     ffi::border::note_panics();
     stdlib::load(py)?;
+    ffi::records::prepare(py, &stdlib::get().task, &stdlib::get().future);
     task::prepare();
     module.add("InternalError", py.get_type::<ffi::border::InternalError>())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

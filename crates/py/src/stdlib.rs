@@ -34,6 +34,13 @@ pub struct Stdlib {
     pub swap_current_task: Option<Obj>,
     /// `{loop: task}`, up to 3.13; newer versions keep it in the thread state.
     pub current_tasks: Option<Obj>,
+    /// Lists a task for `asyncio.all_tasks()`: 3.14 and newer.
+    pub task_list: Option<Functions>,
+    /// Notes who awaits a future: 3.14 and newer.
+    pub awaited_by: Option<Functions>,
+    /// What `call_soon_threadsafe` returns from 3.14 on, and the lock in it.
+    pub thread_safe_handle: Option<Obj>,
+    pub rlock: Obj,
     pub logger: Obj,
     pub base_event_loop: Obj,
     /// Whether `loop.create_task` hands further arguments on to the task: late 3.13 and newer.
@@ -52,6 +59,12 @@ pub struct Stdlib {
     pub names_msg: Obj,
     /// Whether `Future.set_exception(StopIteration())` wraps the exception instead of refusing it.
     pub wraps_stop_iteration: bool,
+}
+
+/// Two functions, of which one undoes what the other did.
+pub struct Functions {
+    pub add: Obj,
+    pub discard: Obj,
 }
 
 static STDLIB: Global<Stdlib> = Global::new();
@@ -79,6 +92,13 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
     } else {
         Some(from("asyncio.tasks", "_current_tasks")?)
     };
+    let functions = |module: &str, add: &str, discard: &str| -> PyResult<Option<Functions>> {
+        let is_new = py.version_info() >= (3, 14);
+        Ok(match (optional(module, add)?, optional(module, discard)?) {
+            (Some(add), Some(discard)) if is_new => Some(Functions { add, discard }),
+            (Some(_) | None, _) => None,
+        })
+    };
     let stdlib = Stdlib {
         future: from("asyncio", "Future")?,
         task: from("asyncio", "Task")?,
@@ -101,6 +121,14 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         leave_task: from("asyncio.tasks", "_leave_task")?,
         swap_current_task: optional("asyncio.tasks", "_swap_current_task")?,
         current_tasks,
+        task_list: functions("asyncio.tasks", "_register_task", "_unregister_task")?,
+        awaited_by: functions(
+            "asyncio.futures",
+            "future_add_to_awaited_by",
+            "future_discard_from_awaited_by",
+        )?,
+        thread_safe_handle: optional("asyncio.events", "_ThreadSafeHandle")?,
+        rlock: from("threading", "RLock")?,
         logger: from("asyncio.log", "logger")?,
         base_event_loop: from("asyncio.base_events", "BaseEventLoop")?,
         create_task_takes_eager_start: has_parameter(
@@ -136,6 +164,11 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
     }
     STDLIB.set(stdlib);
     Ok(())
+}
+
+/// Whether the object is an instance of `asyncio.Future`, which includes its tasks and ours.
+pub fn is_future(object: &Obj) -> bool {
+    class::is_instance(object, &get().future)
 }
 
 /// Asks the interpreter's own Future, because the change came in the middle of a minor version.

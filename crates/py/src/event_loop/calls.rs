@@ -70,6 +70,9 @@ fn call_soon_threadsafe(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Ob
         schedule::check_callback(this, callback, "call_soon_threadsafe")?;
     }
     let handle = Handle::create(this, callback, args.rest(1), context)?;
+    if let Some(handle) = This::<Handle>::exact(this.py(), &handle) {
+        Handle::make_thread_safe(handle)?;
+    }
     kernel.call_soon(Callback::Handle(handle.clone()));
     kernel.waker().wake();
     Ok(handle)

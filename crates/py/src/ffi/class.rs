@@ -7,9 +7,9 @@
 //! Owns: allocation, deallocation, the garbage collector's traverse and clear, finalizers. Leaves out: what the
 //! classes do.
 
-use std::ffi::{CStr, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_int, c_uint, c_ulong, c_void};
 use std::marker::PhantomData;
-use std::mem::{align_of, size_of};
+use std::mem::{ManuallyDrop, align_of, size_of};
 use std::ops::Deref;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -52,6 +52,9 @@ pub trait Native: Sized + 'static {
     }
     /// `__del__`.
     fn finalize(_this: This<'_, Self>) {}
+    /// The last thing before the fields are dropped, whatever `__del__` a derived class has. Runs no Python code and
+    /// counts no reference to the object, which has none left.
+    fn last(_this: This<'_, Self>) {}
     /// Views an object as this type for a [`Builder::shared_method`].
     fn find<'a>(py: Python<'a>, object: &'a Obj) -> Option<This<'a, Self>> {
         This::instance(py, object)
@@ -169,6 +172,12 @@ impl<'a, T> This<'a, T> {
     pub fn object(&self) -> Obj {
         // SAFETY: `self` is only made of objects that outlive it.
         unsafe { Obj::from_borrowed(self.object) }
+    }
+
+    /// The object as a reference that is not counted.
+    pub fn lend(&self) -> ManuallyDrop<Obj> {
+        // SAFETY: never dropped, so the reference that `from_owned` takes over is not needed; not null.
+        ManuallyDrop::new(unsafe { Obj::from_owned(self.object).unwrap_unchecked() })
     }
 
     /// The address, for identity comparisons.
@@ -497,6 +506,7 @@ impl<T: Native> Builder<T> {
                 ffi::PyType_FromModuleAndSpec(module.as_ptr(), &raw mut spec, bases),
             )?
         };
+        spare_inline_values(&object);
         class.offset.store(offset, Ordering::Relaxed);
         if let Base::C(parent) = &base {
             class
@@ -531,6 +541,17 @@ impl<T: Native> Builder<T> {
             .unwrap_or_default();
         module.add(name, object.bind(py))?;
         Ok(object)
+    }
+}
+
+/// From Python 3.14 on an instance that can have attributes of its own has room for thirty of them from the start, which
+/// takes a task from the allocator for small objects to `malloc`. Without the flag the room is made when it is needed,
+/// as in the versions before.
+fn spare_inline_values(class: &Obj) {
+    const INLINE_VALUES: c_ulong = 1 << 2;
+    if cfg!(Py_3_14) {
+        // SAFETY: a class that was just made, of which there is no instance and no derived class.
+        unsafe { (*class.as_ptr().cast::<ffi::PyTypeObject>()).tp_flags &= !INLINE_VALUES };
     }
 }
 
@@ -593,6 +614,7 @@ unsafe extern "C" fn dealloc<T: Native>(object: *mut ffi::PyObject) {
             return;
         }
         ffi::PyObject_GC_UnTrack(object.cast());
+        T::last(This::new(Python::assume_attached(), object));
         if (*class).tp_weaklistoffset != 0 {
             ffi::PyObject_ClearWeakRefs(object);
         }
@@ -694,6 +716,12 @@ unsafe extern "C" fn finalize<T: Native>(object: *mut ffi::PyObject) {
             error.restore(py);
         }
     }
+}
+
+/// Whether the object is an instance of a class that [`expect_class`] has seen, by inheritance and not by `__class__`.
+pub fn is_instance(object: &Obj, class: &Obj) -> bool {
+    // SAFETY: both are valid objects, and the second is a class.
+    unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), class.as_ptr().cast()) != 0 }
 }
 
 /// `TypeError` unless `object` is a class.

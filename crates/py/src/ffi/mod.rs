@@ -18,6 +18,7 @@ pub mod context;
 pub mod coroutine;
 pub mod gil;
 pub mod obj;
+pub mod records;
 pub mod registry;
 
 pub use args::Args;

@@ -52,9 +52,14 @@ impl Registry {
     /// The objects, in the order of their places.
     pub fn objects(&self, _py: Python<'_>) -> Vec<Obj> {
         let entries = self.entries.borrow();
-        let live = entries.objects.iter().filter(|pointer| !pointer.is_null());
-        // SAFETY: an object on the list is alive: it leaves the list in its finalizer, before its memory or its weak
-        // references go.
+        // One that is being freed by a derived class, which may run Python code before it gets to the native one, has no
+        // references and may not be given any.
+        let live = |pointer: *mut ffi::PyObject| {
+            // SAFETY: an object on the list has its memory.
+            !pointer.is_null() && unsafe { ffi::Py_REFCNT(pointer) > 0 }
+        };
+        let live = entries.objects.iter().filter(|pointer| live(**pointer));
+        // SAFETY: alive, as was just asked.
         live.map(|&pointer| unsafe { Obj::from_borrowed(pointer) })
             .collect()
     }

@@ -33,6 +33,9 @@ pub struct Handle {
     home: Home,
     cancelled: Cell<bool>,
     source_traceback: Slot,
+    /// Of `call_soon_threadsafe` from Python 3.14 on: held while it runs, so that another thread that cancels it then
+    /// waits for its end. Not shown to the collector: a lock holds nothing.
+    lock: Slot,
     /// In debug mode, what it looked like before it was cancelled.
     repr: Slot,
 }
@@ -145,6 +148,15 @@ impl Handle {
         Ok(handle)
     }
 
+    /// From Python 3.14 on, lets `cancel()` and `cancelled()` in another thread wait until the callback has run.
+    pub fn make_thread_safe(this: This<'_, Handle>) -> PyResult<()> {
+        if stdlib::get().thread_safe_handle.is_some() {
+            this.lock
+                .set(call::call(this.py(), &stdlib::get().rlock, [])?);
+        }
+        Ok(())
+    }
+
     /// Whether `cancel()` was called.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.get()
@@ -152,6 +164,10 @@ impl Handle {
 
     /// `cancel()`.
     pub fn cancel(this: This<'_, Handle>) -> PyResult<()> {
+        locked(this, || Self::cancel_now(this))
+    }
+
+    fn cancel_now(this: This<'_, Handle>) -> PyResult<()> {
         if this.cancelled.replace(true) {
             return Ok(());
         }
@@ -167,6 +183,10 @@ impl Handle {
     /// Calls the callback, unless it was cancelled. An exception goes to the loop's handler; `KeyboardInterrupt` and
     /// `SystemExit` go up.
     pub fn run(this: This<'_, Handle>) -> PyResult<()> {
+        locked(this, || Self::run_now(this))
+    }
+
+    fn run_now(this: This<'_, Handle>) -> PyResult<()> {
         let py = this.py();
         let (Some(callback), Some(context)) = (this.callback.get(), this.context.get()) else {
             return Ok(());
@@ -193,6 +213,18 @@ impl Handle {
             }
         }
     }
+}
+
+/// Runs `body` with the handle's lock, if it has one.
+fn locked<R>(this: This<'_, Handle>, body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+    let py = this.py();
+    let Some(lock) = this.lock.get() else {
+        return body();
+    };
+    call::call_method(py, &lock, intern!(py, "acquire"), [])?;
+    let outcome = body();
+    let released = call::call_method(py, &lock, intern!(py, "release"), []);
+    outcome.and_then(|value| released.map(|_| value))
 }
 
 fn report(this: This<'_, Handle>, callback: &Obj, error: PyErr) -> PyResult<()> {
@@ -225,7 +257,13 @@ fn source(this: This<'_, Handle>, callback: &Obj) -> PyResult<Obj> {
 /// The words of a repr, from which that of a timer takes off.
 fn words(this: This<'_, Handle>) -> PyResult<Vec<String>> {
     let py = this.py();
-    let mut words = vec![this.bind().get_type().name()?.to_string()];
+    let class = match &stdlib::get().thread_safe_handle {
+        Some(class) if !this.lock.is_empty() => {
+            class.bind(py).getattr(intern!(py, "__name__"))?.to_string()
+        }
+        Some(_) | None => this.bind().get_type().name()?.to_string(),
+    };
+    let mut words = vec![class];
     if this.cancelled.get() {
         words.push("cancelled".to_owned());
     }
@@ -267,7 +305,11 @@ fn with_handle<T: AsHandle>(builder: Builder<T>) -> Builder<T> {
         .repr(|this| repr(T::handle(this)).map(Some))
         .no_args(
             c"cancelled",
-            |this| Ok(Obj::bool(this.py(), T::handle(this).is_cancelled())),
+            |this| {
+                let handle = T::handle(this);
+                let cancelled = locked(handle, || Ok(handle.is_cancelled()))?;
+                Ok(Obj::bool(this.py(), cancelled))
+            },
             c"cancelled($self, /)\n--\n\nWhether cancel() was called.",
         )
         .no_args(
@@ -348,7 +390,12 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             c"cancel($self, /)\n--\n\nCancel the call. Nothing happens if it has run.",
         )
         .getter(c"__class__", |this| {
-            exact_or_own(this, &CLASS, &stdlib::get().handle)
+            let stdlib = stdlib::get();
+            let class = stdlib
+                .thread_safe_handle
+                .as_ref()
+                .filter(|_| !this.lock.is_empty());
+            exact_or_own(this, &CLASS, class.unwrap_or(&stdlib.handle))
         })
         .build(module, Base::Object)?;
     timer::add_to(module)

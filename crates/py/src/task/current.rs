@@ -1,13 +1,13 @@
 //! Which task is running: told to asyncio, so that `asyncio.current_task()` knows.
 //!
 //! Up to Python 3.13 asyncio keeps a dict from loop to task, which is written here directly; later versions keep it in
-//! the thread state, which only asyncio's own functions reach.
+//! the thread state, which is written directly too when [`records`] knows where.
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use super::Task;
-use crate::ffi::{Obj, This, call};
+use crate::ffi::{Obj, This, call, records};
 use crate::stdlib;
 
 /// Runs `body` as a step of the task. `RuntimeError` if another task of the loop is in a step.
@@ -27,10 +27,21 @@ pub fn while_current(this: This<'_, Task>, body: impl FnOnce() -> PyResult<()>) 
             leave(py, tasks, &event_loop, &task, outcome)
         }
         None => {
-            call::call(py, &stdlib::get().enter_task, [&event_loop, &task])?;
+            let (nobody, records) = (std::ptr::null_mut(), records::get());
+            // asyncio's functions also for whatever is not as it should be: they have the words for it.
+            if !records
+                .is_some_and(|records| records.exchange_current(&event_loop, nobody, Some(&task)))
+            {
+                call::call(py, &stdlib::get().enter_task, [&event_loop, &task])?;
+            }
             let outcome = body();
-            let left = call::call(py, &stdlib::get().leave_task, [&event_loop, &task]);
-            outcome.and(left.map(drop))
+            if !records
+                .is_some_and(|records| records.exchange_current(&event_loop, task.as_ptr(), None))
+            {
+                let left = call::call(py, &stdlib::get().leave_task, [&event_loop, &task]);
+                return outcome.and(left.map(drop));
+            }
+            outcome
         }
     }
 }

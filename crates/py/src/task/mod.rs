@@ -8,6 +8,7 @@
 //! step is on the ready queue.
 
 mod all;
+mod awaits;
 mod cancel;
 mod current;
 mod observe;
@@ -28,6 +29,7 @@ use crate::ffi::bound::Function;
 use crate::ffi::gil::Global;
 use crate::ffi::{
     Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class, context,
+    records,
 };
 use crate::future::{self, AsFuture, Future};
 use crate::stdlib;
@@ -50,7 +52,7 @@ pub struct Task {
     cancel_requests: Cell<i64>,
     must_cancel: Cell<bool>,
     log_destroy_pending: Cell<bool>,
-    place: all::Place,
+    listed: Cell<all::Listed>,
 }
 
 /// A name given, or a number from which one is made when somebody asks.
@@ -112,7 +114,9 @@ impl Native for Task {
         }
     }
     fn needs_finalizer(&self) -> bool {
-        self.place.is_taken() || self.future.needs_finalizer() || self.dies_pending()
+        !matches!(self.listed.get(), all::Listed::No)
+            || self.future.needs_finalizer()
+            || self.dies_pending()
     }
     fn finalize(this: This<'_, Self>) {
         all::forget(this);
@@ -122,6 +126,9 @@ impl Native for Task {
             border::unraisable(this.py(), error, &this.object());
         }
         Future::finalize(AsFuture::future(this));
+    }
+    fn last(this: This<'_, Self>) {
+        all::forget(this);
     }
 }
 
@@ -194,7 +201,8 @@ impl Task {
         this.cancel_requests.set(0);
         this.must_cancel.set(false);
         this.log_destroy_pending.set(true);
-        all::remember(this);
+        describe(this, coroutine);
+        all::remember(this)?;
         observe::created(this);
         if eager && this.future.home.is_running(py)? {
             return step::start_eagerly(this);
@@ -211,6 +219,18 @@ pub fn is_coroutine(py: Python<'_>, object: &Obj) -> PyResult<bool> {
     call::call(py, &stdlib::get().iscoroutine, [object])?
         .bind(py)
         .is_truthy()
+}
+
+/// Fills in what tools outside the process read. A name that was not given is a number there.
+fn describe(this: This<'_, Task>, coroutine: &Obj) {
+    let Some(records) = records::get() else {
+        return;
+    };
+    let name = match &*this.name.borrow() {
+        Name::Given(name) => name.clone(),
+        Name::Number(number) => Obj::int(this.py(), number.cast_signed()),
+    };
+    records.describe(this, coroutine, name);
 }
 
 /// One row of numbers for all loops of the process, as asyncio's.
@@ -443,6 +463,9 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 let [value] = args.parse(this.py(), &SET_NAME)?;
                 if let Some(value) = value {
                     let value = as_name(this.py(), value)?;
+                    if let Some(records) = records::get() {
+                        records.rename(this, value.clone());
+                    }
                     drop(this.name.replace(Name::Given(value)));
                 }
                 Ok(Obj::none(this.py()))

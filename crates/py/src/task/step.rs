@@ -5,9 +5,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::{Task, all, cancel, current, observe, step_soon, wakeup_callable};
+use super::{Task, all, awaits, cancel, current, observe, step_soon, wakeup_callable};
 use crate::ffi::coroutine::{self, Resumed};
-use crate::ffi::{Obj, This, call, context};
+use crate::ffi::{Obj, This, call, context, records};
 use crate::future::{self, AsFuture, Future, Outcome, Waiter, cancelled_error};
 use crate::stdlib;
 
@@ -77,7 +77,9 @@ pub fn step(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
     } else {
         throw
     };
-    this.waiting_on.set(None);
+    if let Some(awaited) = this.waiting_on.take() {
+        awaits::end(this, &awaited)?;
+    }
     current::while_current(this, || observe::step(this, || resume(this, throw)))
 }
 
@@ -88,6 +90,9 @@ pub fn start_eagerly(this: This<'_, Task>) -> PyResult<()> {
     });
     if this.future.is_done() {
         this.coroutine.set(None);
+        if let Some(records) = records::get() {
+            records.forget_coroutine(this);
+        }
         all::forget(this);
     }
     outcome
@@ -189,6 +194,7 @@ fn park_on_native(this: This<'_, Task>, awaited: This<'_, Future>) -> PyResult<(
 /// Remembers what the task waits for, and passes on a request to cancel that came while it was running.
 fn waits_on(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
     observe::parked(this, &awaited);
+    awaits::begin(this, &awaited)?;
     this.waiting_on.set(awaited.clone());
     if this.must_cancel.get() && cancel::cancel_awaited(this, &awaited)? {
         this.must_cancel.set(false);

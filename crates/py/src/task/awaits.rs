@@ -1,0 +1,42 @@
+//! Who awaits whom: told to asyncio of Python 3.14 and newer, for `asyncio.print_call_graph()` and `asyncio ps`.
+//!
+//! Tasks and their waiters know each other here anyway; this is for those who read asyncio's own records.
+
+use pyo3::prelude::*;
+
+use super::Task;
+use crate::ffi::{Obj, This, call, records};
+use crate::stdlib;
+
+/// The task will be woken by `awaited`.
+pub fn begin(this: This<'_, Task>, awaited: &Obj) -> PyResult<()> {
+    let Some(functions) = &stdlib::get().awaited_by else {
+        return Ok(());
+    };
+    if !stdlib::is_future(awaited) {
+        return Ok(());
+    }
+    let task = this.object();
+    if let Some(records) = records::get()
+        && records.awaits(&task, awaited.as_ptr())
+    {
+        return Ok(());
+    }
+    call::call(this.py(), &functions.add, [awaited, &task]).map(drop)
+}
+
+/// The task no longer waits for `awaited`.
+pub fn end(this: This<'_, Task>, awaited: &Obj) -> PyResult<()> {
+    let Some(functions) = &stdlib::get().awaited_by else {
+        return Ok(());
+    };
+    if !stdlib::is_future(awaited) {
+        return Ok(());
+    }
+    if let Some(records) = records::get()
+        && records.awaits_no_more(this, awaited.as_ptr())
+    {
+        return Ok(());
+    }
+    call::call(this.py(), &functions.discard, [awaited, &this.object()]).map(drop)
+}

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Python 3.14 where the system has none: Debian's, in a root folder that debootstrap makes under target/.
+#
+#     scripts/python314.sh make               make the folder, if it is not there (a minute, half a gigabyte)
+#     scripts/python314.sh run COMMAND ...    run a command in it, with the checkout in its usual place
+#     scripts/python314.sh test               compile for it, run pytest and CPython's suite
+#     scripts/python314.sh remove             remove it
+#
+# The extension is compiled outside, by the system's cargo, and asks the interpreter inside how to. Mounts are made in
+# a namespace of the command's own and end with it, whatever becomes of it. Status 3: it cannot be had here; the
+# reason is printed. PYTHON314_SUITE and PYTHON314_MIRROR choose where it comes from, PROFILE how it is compiled.
+set -euo pipefail
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$checkout/target/python3.14-root
+venv=/opt/roundel
+suite=${PYTHON314_SUITE:-forky}
+wanted=python3.14,python3.14-dev,python3.14-venv,libpython3.14-testsuite,ca-certificates
+
+cannot() {
+    echo "Python 3.14 cannot be had here: $1" >&2
+    exit 3
+}
+
+mirror() { # The one that this system's own packages come from
+    local own
+    own=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+        grep -Eo 'https?://[^ ]+/debian/?( |$)' | head -1 | tr -d ' ') || true
+    echo "${PYTHON314_MIRROR:-${own:-http://deb.debian.org/debian}}"
+}
+
+make_root() {
+    [ -x "$root/usr/bin/python3.14" ] && return
+    [ "$(uname -s)" = Linux ] || cannot "root folders are Linux's"
+    [ "$(id -u)" = 0 ] || cannot "making a root folder needs root"
+    unshare --mount true 2>/dev/null || cannot "mounts are not allowed here"
+    if ! command -v debootstrap >/dev/null; then
+        command -v apt-get >/dev/null || cannot "there is no debootstrap and no apt-get to install it with"
+        echo "installing debootstrap ..."
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap; } \
+            >/dev/null 2>&1 || cannot "apt-get could not install debootstrap"
+    fi
+    echo "Python 3.14 from Debian's $suite into ${root#"$checkout"/} ..."
+    rm -rf "$root.part"
+    mkdir -p "$root.part"
+    # An older debootstrap does not know the suite's name, but the way they are all made.
+    if ! debootstrap --variant=minbase --include="$wanted" "$suite" "$root.part" "$(mirror)" \
+        /usr/share/debootstrap/scripts/sid >"$checkout/target/debootstrap.log" 2>&1; then
+        tail -3 "$checkout/target/debootstrap.log" >&2
+        rm -rf "$root.part"
+        cannot "debootstrap failed (target/debootstrap.log)"
+    fi
+    mkdir -p "$root.part$checkout"
+    mv "$root.part" "$root"
+}
+
+run_in_root() { # COMMAND ...
+    ROOT=$root CHECKOUT=$checkout WHERE=$PWD exec unshare --mount --fork sh -c '
+        mount --make-rprivate / &&
+        mount -t proc proc "$ROOT/proc" &&
+        mount --rbind /dev "$ROOT/dev" &&
+        mount --bind "$CHECKOUT" "$ROOT$CHECKOUT" || exit 3
+        exec chroot "$ROOT" env -u ROOT -u CHECKOUT -u WHERE HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+            sh -c '\''cd "$0" 2>/dev/null || cd /; exec "$@"'\'' "$WHERE" "$@"' sh "$@"
+}
+
+test_in_root() {
+    cd "$checkout"
+    local inside=(scripts/python314.sh run) interpreter=$checkout/target/python3.14
+    local target=${PYTHON314_CARGO_TARGET:-$checkout/target/python3.14-cargo} profile=${PROFILE:-dev} suffix
+    if [ ! -x "$root$venv/bin/pytest" ]; then
+        # pip goes to the network as the system around does.
+        cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+        [ -f /etc/ssl/certs/ca-certificates.crt ] && cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+        "${inside[@]}" python3.14 -m venv $venv
+        "${inside[@]}" $venv/bin/python -m pip install --disable-pip-version-check --progress-bar off --quiet --group test
+    fi
+    printf '#!/bin/sh\nexec "%s" run python3.14 "$@"\n' "$checkout/scripts/python314.sh" >"$interpreter"
+    chmod +x "$interpreter"
+    # cargo and not maturin, which would take the interpreter's own path, and that is one inside the root folder.
+    PYO3_PYTHON=$interpreter PYO3_BUILD_EXTENSION_MODULE=1 CARGO_TARGET_DIR=$target \
+        cargo build --package roundel-py --profile "$profile"
+    suffix=$("${inside[@]}" python3.14 -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+    cp "$target/${profile/#dev/debug}/lib_roundel.so" "python/roundel/_roundel$suffix"
+    inside+=(env "PYTHONPATH=$checkout/python" ROUNDEL_TESTS_REQUIRE=1)
+    # shellcheck disable=SC2086  # several options
+    "${inside[@]}" $venv/bin/python -m pytest -p no:cacheprovider ${PYTEST:-}
+    "${inside[@]}" $venv/bin/python -m tests.cpython
+}
+
+command=${1:-}
+[ $# -gt 0 ] && shift
+case $command in
+    make) make_root ;;
+    run) make_root && run_in_root "$@" ;;
+    test) make_root && test_in_root ;;
+    remove) rm -rf "$root" "$root.part" ;;
+    *)
+        sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+        exit 2
+        ;;
+esac

@@ -1,0 +1,251 @@
+"""What Python 3.14's own tools see of tasks: the call graph, who awaits whom, and `asyncio ps` from another process.
+
+Owns: asyncio's records of tasks from 3.14 on, which native tasks are on. Leaves out: `all_tasks` and `current_task` as
+all versions have them (test_task.py).
+Trades: that the records are filled at all is read through the methods of the C base class, which look at its fields.
+"""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+import weakref
+
+import pytest
+from kinds import turns
+
+pytestmark = pytest.mark.skipif(sys.version_info < (3, 14), reason="asyncio keeps these records from 3.14 on")
+
+if sys.version_info >= (3, 14):
+    import _asyncio
+
+
+async def leaf(fut):
+    return await fut
+
+
+async def branch(fut):
+    return await leaf(fut)
+
+
+def names(graph):
+    """A call graph as (function names, [the same of each awaiter])."""
+    calls = [entry.frame.f_code.co_name for entry in graph.call_stack]
+    return calls, [names(awaiter) for awaiter in graph.awaited_by]
+
+
+def test_the_graph_leads_from_a_future_to_all_who_wait(loop, run):
+    async def main():
+        fut = loop.create_future()
+        inner = loop.create_task(branch(fut))
+        outer = loop.create_task(leaf(inner))
+        await turns(2)
+        assert names(asyncio.capture_call_graph(fut)) == ([], [(["leaf", "branch"], [(["leaf"], [])])])
+        assert asyncio.capture_call_graph(fut).awaited_by[0].future is inner
+        second = loop.create_task(branch(fut))
+        await turns()
+        assert fut._asyncio_awaited_by == {inner, second}
+        fut.set_result(1)
+        assert await outer == 1
+        assert await second == 1
+        assert not fut._asyncio_awaited_by
+        assert not inner._asyncio_awaited_by
+
+    run(main())
+
+
+@pytest.mark.parametrize("how", ["cancel", "exception", "timeout"])
+def test_whoever_stops_waiting_is_forgotten(loop, run, how):
+    async def main():
+        fut = loop.create_future()
+
+        async def patient():
+            try:
+                async with asyncio.timeout(0.001 if how == "timeout" else None):
+                    await asyncio.shield(fut)
+            except (asyncio.CancelledError, LookupError, TimeoutError):
+                pass
+            await asyncio.Event().wait()
+
+        task = loop.create_task(patient())
+        await turns()
+        shield = task._fut_waiter
+        assert shield._asyncio_awaited_by == {task}
+        if how == "cancel":
+            task.cancel()
+        elif how == "exception":
+            fut.set_exception(LookupError())
+        while task._fut_waiter is shield or task._fut_waiter is None:
+            await asyncio.sleep(0)
+        assert not shield._asyncio_awaited_by
+        task.cancel()
+        fut.cancel()
+        await asyncio.wait([task])
+
+    run(main())
+
+
+def test_a_stock_future_knows_who_awaits_it(loop, run):
+    async def main():
+        fut = asyncio.Future(loop=loop)
+        task = loop.create_task(leaf(fut))
+        await turns()
+        assert fut._asyncio_awaited_by == {task}
+        fut.set_result(None)
+        await task
+        assert not fut._asyncio_awaited_by
+
+    run(main())
+
+
+def test_groups_are_in_the_graph(loop, run):
+    async def main():
+        fut = loop.create_future()
+
+        async def members():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(leaf(fut), name="member")
+                group.create_task(leaf(fut), eager_start=True)
+                await asyncio.gather(leaf(fut))
+
+        task = loop.create_task(members())
+        await turns(2)
+        graph = asyncio.capture_call_graph(fut)
+        assert len(graph.awaited_by) == 3
+        for awaiter in graph.awaited_by:
+            assert [above.future for above in awaiter.awaited_by] == [task]
+        fut.set_result(None)
+        await task
+
+    run(main())
+
+
+def test_the_printed_graph_is_asyncios(loop, run, Task):
+    async def main():
+        fut = loop.create_future()
+        task = loop.create_task(branch(fut), name="waiting")
+        await turns()
+        text = asyncio.format_call_graph(task)
+        assert "Task(name='waiting'" in text
+        assert text.index("in async leaf()") < text.index("in async branch()")
+        assert "main" in asyncio.format_call_graph()
+        fut.set_result(None)
+        await task
+
+    run(main())
+
+
+def test_the_fields_that_tools_outside_read(loop, run):
+    stock = asyncio.Task.__mro__[0]
+
+    async def main():
+        coroutine = turns()
+        task = loop.create_task(coroutine, name="given")
+        assert _asyncio.Task.get_name(task) == "given"
+        assert _asyncio.Task.get_coro(task) is coroutine
+        task.set_name("another")
+        assert _asyncio.Task.get_name(task) == "another"
+        numbered = loop.create_task(turns())
+        assert _asyncio.Task.get_name(numbered) == numbered.get_name()
+        eager = asyncio.eager_task_factory(loop, turns(0))
+        assert eager.done()
+        assert _asyncio.Task.get_coro(eager) is None
+        await asyncio.wait([task, numbered])
+
+    assert stock is _asyncio.Task
+    run(main())
+
+
+def test_the_records_keep_no_task_alive(loop, run):
+    class Task(type(run(_current()))):
+        pass
+
+    async def main():
+        fut = loop.create_future()
+        task = Task(branch(fut), loop=loop)
+        gone = weakref.ref(task)
+        await turns()
+        fut.set_result(None)
+        await task
+        del task
+        return gone, fut
+
+    gone, _fut = run(main())
+    gc.collect()
+    assert gone() is None
+
+
+async def _current():
+    return asyncio.current_task()
+
+
+def test_tasks_of_another_thread_are_listed_and_dropped_anywhere(loop, loop_factory, run):
+    """The list is per thread; a task may end its life in another one, after its thread has gone."""
+    other = loop_factory()
+    made = []
+
+    def in_thread():
+        made.extend(other.create_task(turns()) for _ in range(3))
+        made.append(other.create_task(turns()))
+
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join()
+    assert asyncio.all_tasks(other) == set(made)
+    here = other.create_task(turns())
+    assert asyncio.all_tasks(other) == {here, *made}
+    other.run_until_complete(asyncio.wait([here, *made]))
+    assert asyncio.all_tasks(other) == set()
+
+
+def test_a_step_outside_its_running_loop_is_refused(loop, run, reports):
+    async def main():
+        task = asyncio.current_task()
+        with pytest.raises(RuntimeError, match="Cannot enter into task"):
+            _asyncio._enter_task(loop, task)
+        _asyncio._leave_task(loop, task)
+        assert asyncio.current_task() is None
+        _asyncio._enter_task(loop, task)
+        assert asyncio.current_task() is task
+
+    run(main())
+
+
+PROGRAM = """
+import asyncio, sys
+from {module} import run
+async def leaf():
+    await asyncio.Event().wait()
+async def main():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(leaf(), name="kid")
+        group.create_task(leaf())
+        await asyncio.sleep(0)
+        print("ready", flush=True)
+run(main())
+"""
+
+
+@pytest.mark.parametrize("module", ["asyncio", "roundel"])
+def test_asyncio_ps(module):
+    """`python -m asyncio pstree PID`, where the system lets one process read another."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(module=module)], stdout=subprocess.PIPE, text=True
+    ) as program:
+        try:
+            assert program.stdout.readline() == "ready\n"
+            seen = subprocess.run(
+                [sys.executable, "-m", "asyncio", "pstree", str(program.pid)],
+                capture_output=True,
+                text=True,
+                timeout=25,
+            )
+        finally:
+            program.kill()
+    if "PermissionError" in seen.stderr or "permission" in seen.stderr.lower():
+        pytest.skip("the system lets no process read another")
+    assert seen.returncode == 0, seen.stderr
+    words = [line.split("(T) ")[1] for line in seen.stdout.splitlines() if "(T) " in line]
+    assert words == ["Task-1", "kid", "Task-2"]
+    assert seen.stdout.count("leaf") == 2
