@@ -5,24 +5,20 @@
 //! `isinstance` is honest and no layout of CPython's is assumed. The price is the base's own fields, unused.
 //!
 //! Owns: allocation, deallocation, the garbage collector's traverse and clear, finalizers. Leaves out: what the
-//! classes do.
+//! classes do, and putting their tables together (`builder`).
 
-use std::ffi::{CStr, c_int, c_uint, c_ulong, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, align_of, size_of};
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use pyo3::basic::CompareOp;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::args::Args;
 use super::border;
-use super::bound::definition_without_args;
-use super::coroutine::Resumed;
 use super::obj::{Obj, Slot};
 
 /// A Rust type whose values live in Python objects.
@@ -63,11 +59,11 @@ pub trait Native: Sized + 'static {
 
 /// A class object, made when the module is imported.
 pub struct Class {
-    object: AtomicPtr<ffi::PyTypeObject>,
-    offset: AtomicUsize,
+    pub(super) object: AtomicPtr<ffi::PyTypeObject>,
+    pub(super) offset: AtomicUsize,
     /// The base whose traverse and clear are chained to: a C class's, which know their own fields.
-    chained: AtomicPtr<ffi::PyTypeObject>,
-    dict_offset: AtomicUsize,
+    pub(super) chained: AtomicPtr<ffi::PyTypeObject>,
+    pub(super) dict_offset: AtomicUsize,
 }
 
 impl Class {
@@ -81,7 +77,7 @@ impl Class {
         }
     }
 
-    fn as_type(&self) -> *mut ffi::PyTypeObject {
+    pub(super) fn as_type(&self) -> *mut ffi::PyTypeObject {
         self.object.load(Ordering::Relaxed)
     }
 
@@ -218,353 +214,6 @@ impl Visitor<'_> {
     }
 }
 
-/// What a class is laid out behind.
-pub enum Base {
-    /// Nothing but the object header.
-    Object,
-    /// A native class of ours, whose Rust value is the first field of this one's (`#[repr(C)]`).
-    Native(&'static Class),
-    /// A class written in C, which has its own traverse and clear.
-    C(Obj),
-    /// A class written in Python, whose slots stay unused.
-    Python(Obj),
-}
-
-/// Makes a class.
-pub struct Builder<T> {
-    slots: Vec<ffi::PyType_Slot>,
-    methods: Vec<ffi::PyMethodDef>,
-    attributes: Vec<ffi::PyGetSetDef>,
-    shared: Vec<(&'static CStr, ffi::PyMethodDef)>,
-    _class: PhantomData<T>,
-}
-
-impl<T: Native> Builder<T> {
-    /// A class with nothing but allocation and garbage collection.
-    pub fn new() -> Self {
-        let mut builder = Self {
-            slots: Vec::new(),
-            methods: Vec::new(),
-            attributes: Vec::new(),
-            shared: Vec::new(),
-            _class: PhantomData,
-        };
-        builder.slot(ffi::Py_tp_doc, T::DOC.as_ptr().cast_mut().cast());
-        builder.slot(ffi::Py_tp_new, allocate_from_python::<T> as *mut c_void);
-        builder.slot(ffi::Py_tp_dealloc, dealloc::<T> as *mut c_void);
-        builder.slot(ffi::Py_tp_traverse, traverse::<T> as *mut c_void);
-        builder.slot(ffi::Py_tp_clear, clear::<T> as *mut c_void);
-        if T::FINALIZES {
-            builder.slot(ffi::Py_tp_finalize, finalize::<T> as *mut c_void);
-        }
-        builder
-    }
-
-    fn slot(&mut self, id: c_int, function: *mut c_void) {
-        self.slots.push(ffi::PyType_Slot {
-            slot: id,
-            pfunc: function,
-        });
-    }
-
-    /// Adds a method. The function captures nothing; so do all the ones below.
-    pub fn method<F>(mut self, name: &'static CStr, _function: F, doc: &'static CStr) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
-    {
-        self.methods
-            .push(super::bound::definition::<T, F>(name, doc));
-        self
-    }
-
-    /// Adds a method without arguments.
-    pub fn no_args<F>(mut self, name: &'static CStr, _function: F, doc: &'static CStr) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>) -> PyResult<Obj> + Copy,
-    {
-        let definition = definition_without_args(name, border::no_args::<T, F>, doc);
-        self.methods.push(definition);
-        self
-    }
-
-    /// As [`Builder::no_args`] and [`Builder::shared_method`].
-    pub fn shared_no_args<F>(
-        mut self,
-        name: &'static CStr,
-        _function: F,
-        doc: &'static CStr,
-    ) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>) -> PyResult<Obj> + Copy,
-    {
-        let definition = definition_without_args(name, border::shared_no_args::<T, F>, doc);
-        self.shared.push((name, definition));
-        self
-    }
-
-    /// Adds a method that can be called on instances of classes beside this one, when called through the class:
-    /// `Future.result(task)`. The C base class, which both derive from, is what the interpreter checks; then
-    /// [`Native::find`] says whether the object has what the method needs.
-    pub fn shared_method<F>(mut self, name: &'static CStr, _function: F, doc: &'static CStr) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
-    {
-        let mut definition = super::bound::definition::<T, F>(name, doc);
-        definition.ml_meth = ffi::PyMethodDefPointer {
-            PyCFunctionFastWithKeywords: border::shared_method::<T, F>,
-        };
-        self.shared.push((name, definition));
-        self
-    }
-
-    /// Adds a read-only attribute.
-    pub fn getter<F>(mut self, name: &'static CStr, _get: F) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>) -> PyResult<Obj> + Copy,
-    {
-        self.attributes
-            .push(attribute(name, border::getter::<T, F>, None));
-        self
-    }
-
-    /// Adds an attribute that can be set, and deleted if the setter lets it (it is given `None`).
-    pub fn property<F, G>(mut self, name: &'static CStr, _get: F, _set: G) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>) -> PyResult<Obj> + Copy,
-        G: for<'a> Fn(This<'a, T>, Option<Obj>) -> PyResult<()> + Copy,
-    {
-        self.attributes.push(attribute(
-            name,
-            border::getter::<T, F>,
-            Some(border::setter::<T, G>),
-        ));
-        self
-    }
-
-    /// `__init__`.
-    pub fn init<F>(mut self, _function: F) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<()> + Copy,
-    {
-        self.slot(ffi::Py_tp_init, border::init::<T, F> as *mut c_void);
-        self
-    }
-
-    /// `__repr__`.
-    pub fn repr<F>(mut self, _function: F) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>) -> PyResult<Option<Obj>> + Copy,
-    {
-        self.slot(ffi::Py_tp_repr, border::unary::<T, F> as *mut c_void);
-        self
-    }
-
-    /// `__iter__`.
-    pub fn iter<F>(mut self, _function: F) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>) -> PyResult<Option<Obj>> + Copy,
-    {
-        self.slot(ffi::Py_tp_iter, border::unary::<T, F> as *mut c_void);
-        self
-    }
-
-    /// `__next__`; `None` ends the iteration.
-    pub fn iternext<F>(mut self, _function: F) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>) -> PyResult<Option<Obj>> + Copy,
-    {
-        self.slot(ffi::Py_tp_iternext, border::unary::<T, F> as *mut c_void);
-        self
-    }
-
-    /// `__await__`.
-    pub fn awaits<F>(mut self, _function: F) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>) -> PyResult<Option<Obj>> + Copy,
-    {
-        self.slot(ffi::Py_am_await, border::unary::<T, F> as *mut c_void);
-        self
-    }
-
-    /// What `PyIter_Send` calls; the value sent is ignored.
-    pub fn send<F>(mut self, _function: F) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>) -> PyResult<Resumed> + Copy,
-    {
-        self.slot(ffi::Py_am_send, border::send::<T, F> as *mut c_void);
-        self
-    }
-
-    /// `<`, `==` and so on; `None` is `NotImplemented`.
-    pub fn compare<F>(mut self, _function: F) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>, &Obj, CompareOp) -> PyResult<Option<bool>> + Copy,
-    {
-        self.slot(
-            ffi::Py_tp_richcompare,
-            border::compare::<T, F> as *mut c_void,
-        );
-        self
-    }
-
-    /// `__hash__`.
-    pub fn hash<F>(mut self, _function: F) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>) -> PyResult<isize> + Copy,
-    {
-        self.slot(ffi::Py_tp_hash, border::hash::<T, F> as *mut c_void);
-        self
-    }
-
-    /// Is told the name of every attribute that is set or deleted, before it is.
-    pub fn setattr<F>(mut self, _function: F) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>, &Obj) + Copy,
-    {
-        self.slot(ffi::Py_tp_setattro, border::setattr::<T, F> as *mut c_void);
-        self
-    }
-
-    /// Makes the class and adds it to the module under its short name.
-    pub fn build(mut self, module: &Bound<'_, PyModule>, base: Base) -> PyResult<Obj> {
-        let py = module.py();
-        let class = T::class();
-        assert!(
-            class.as_type().is_null(),
-            "two native types share one class"
-        );
-        let pointer = size_of::<*mut c_void>();
-        let (bases, offset) = match &base {
-            Base::Object => (None, size_of::<ffi::PyObject>().next_multiple_of(16)),
-            Base::Native(parent) => (
-                Some(parent.object(py)),
-                parent.offset.load(Ordering::Relaxed),
-            ),
-            Base::C(parent) | Base::Python(parent) => {
-                // SAFETY: both variants hold type objects: `stdlib` checked that when it looked them up.
-                let size = unsafe { (*parent.as_ptr().cast::<ffi::PyTypeObject>()).tp_basicsize };
-                (Some(parent.clone()), (size as usize).next_multiple_of(16))
-            }
-        };
-        assert!(align_of::<T>() <= 16, "objects are aligned to 16 bytes");
-        let mut size = (offset + size_of::<T>()).next_multiple_of(pointer);
-        let mut members = Vec::new();
-        for (wanted, name) in [
-            (T::WITH_DICT, c"__dictoffset__"),
-            (T::WITH_WEAKREFS, c"__weaklistoffset__"),
-        ] {
-            if wanted {
-                if T::WITH_DICT && members.is_empty() {
-                    class.dict_offset.store(size, Ordering::Relaxed);
-                }
-                members.push(ffi::PyMemberDef {
-                    name: name.as_ptr(),
-                    type_code: ffi::Py_T_PYSSIZET,
-                    offset: size as ffi::Py_ssize_t,
-                    flags: ffi::Py_READONLY,
-                    doc: ptr::null(),
-                });
-                size += pointer;
-            }
-        }
-        // The tables live as long as the class, which is as long as the process.
-        if !members.is_empty() {
-            // SAFETY: an all-zero definition ends the table.
-            members.push(unsafe { std::mem::zeroed() });
-            self.slot(ffi::Py_tp_members, members.leak().as_mut_ptr().cast());
-        }
-        if !self.methods.is_empty() {
-            // SAFETY: as above.
-            self.methods.push(unsafe { std::mem::zeroed() });
-            let methods = std::mem::take(&mut self.methods).leak().as_mut_ptr();
-            self.slot(ffi::Py_tp_methods, methods.cast());
-        }
-        if T::WITH_DICT {
-            let (get, set) = (ffi::PyObject_GenericGetDict, ffi::PyObject_GenericSetDict);
-            self.attributes.push(attribute(c"__dict__", get, Some(set)));
-        }
-        if !self.attributes.is_empty() {
-            // SAFETY: as above.
-            self.attributes.push(unsafe { std::mem::zeroed() });
-            let attributes = std::mem::take(&mut self.attributes).leak().as_mut_ptr();
-            self.slot(ffi::Py_tp_getset, attributes.cast());
-        }
-        self.slot(0, ptr::null_mut());
-        let mut spec = ffi::PyType_Spec {
-            name: T::NAME.as_ptr(),
-            basicsize: size as c_int,
-            itemsize: 0,
-            flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC)
-                as c_uint,
-            slots: self.slots.as_mut_ptr(),
-        };
-        // SAFETY: the spec and its tables are valid, `bases` is null or a type; the result is a new type or an error.
-        let object = unsafe {
-            let bases = bases.as_ref().map_or(ptr::null_mut(), Obj::as_ptr);
-            Obj::from_owned_or_err(
-                py,
-                ffi::PyType_FromModuleAndSpec(module.as_ptr(), &raw mut spec, bases),
-            )?
-        };
-        spare_inline_values(&object);
-        class.offset.store(offset, Ordering::Relaxed);
-        if let Base::C(parent) = &base {
-            class
-                .chained
-                .store(parent.as_ptr().cast(), Ordering::Relaxed);
-        }
-        for (name, definition) in self.shared {
-            let Base::C(parent) = &base else {
-                unreachable!("only a class with a C base shares its methods")
-            };
-            // SAFETY: the definition is kept for the life of the process; the result is a new descriptor or an error.
-            let descriptor = unsafe {
-                let definition = Box::leak(Box::new(definition));
-                Obj::from_owned_or_err(
-                    py,
-                    ffi::PyDescr_NewMethod(parent.as_ptr().cast(), definition),
-                )?
-            };
-            object
-                .bind(py)
-                .setattr(&*name.to_string_lossy(), descriptor.bind(py))?;
-        }
-        // The class is kept for the life of the process: Rust code refers to it.
-        class
-            .object
-            .store(object.clone().into_ptr().cast(), Ordering::Relaxed);
-        let name = T::NAME
-            .to_str()
-            .unwrap_or_default()
-            .rsplit('.')
-            .next()
-            .unwrap_or_default();
-        module.add(name, object.bind(py))?;
-        Ok(object)
-    }
-}
-
-/// From Python 3.14 on an instance that can have attributes of its own has room for thirty of them from the start, which
-/// takes a task from the allocator for small objects to `malloc`. Without the flag the room is made when it is needed,
-/// as in the versions before.
-fn spare_inline_values(class: &Obj) {
-    const INLINE_VALUES: c_ulong = 1 << 2;
-    if cfg!(Py_3_14) {
-        // SAFETY: a class that was just made, of which there is no instance and no derived class.
-        unsafe { (*class.as_ptr().cast::<ffi::PyTypeObject>()).tp_flags &= !INLINE_VALUES };
-    }
-}
-
-fn attribute(name: &'static CStr, get: ffi::getter, set: Option<ffi::setter>) -> ffi::PyGetSetDef {
-    ffi::PyGetSetDef {
-        name: name.as_ptr(),
-        get: Some(get),
-        set,
-        doc: ptr::null(),
-        closure: ptr::null_mut(),
-    }
-}
-
 /// Makes an instance of exactly `T`'s class around a value.
 pub fn create<T: Native>(py: Python<'_>, value: T) -> PyResult<Obj> {
     // SAFETY: the class was made when the module was imported.
@@ -589,7 +238,7 @@ unsafe fn allocate<T: Native>(class: *mut ffi::PyTypeObject, value: T) -> *mut f
     }
 }
 
-unsafe extern "C" fn allocate_from_python<T: Native>(
+pub(super) unsafe extern "C" fn allocate_from_python<T: Native>(
     class: *mut ffi::PyTypeObject,
     _args: *mut ffi::PyObject,
     _kwargs: *mut ffi::PyObject,
@@ -598,7 +247,7 @@ unsafe extern "C" fn allocate_from_python<T: Native>(
     unsafe { allocate(class, T::fresh()) }
 }
 
-unsafe extern "C" fn dealloc<T: Native>(object: *mut ffi::PyObject) {
+pub(super) unsafe extern "C" fn dealloc<T: Native>(object: *mut ffi::PyObject) {
     // SAFETY: the interpreter calls this once, with an object of `T`'s class that nothing refers to. The order is the
     // documented one: finalizer (which may bring the object back to life), untrack, weak references, fields, memory,
     // and last the class, which instances of heap types hold a reference to.
@@ -648,7 +297,7 @@ unsafe fn clear_around<T: Native>(object: *mut ffi::PyObject) {
     }
 }
 
-unsafe extern "C" fn traverse<T: Native>(
+pub(super) unsafe extern "C" fn traverse<T: Native>(
     object: *mut ffi::PyObject,
     visit: ffi::visitproc,
     arg: *mut c_void,
@@ -688,7 +337,7 @@ unsafe extern "C" fn traverse<T: Native>(
     }
 }
 
-unsafe extern "C" fn clear<T: Native>(object: *mut ffi::PyObject) -> c_int {
+pub(super) unsafe extern "C" fn clear<T: Native>(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: the collector calls this with an instance.
     unsafe {
         (*object
@@ -700,7 +349,7 @@ unsafe extern "C" fn clear<T: Native>(object: *mut ffi::PyObject) -> c_int {
     0
 }
 
-unsafe extern "C" fn finalize<T: Native>(object: *mut ffi::PyObject) {
+pub(super) unsafe extern "C" fn finalize<T: Native>(object: *mut ffi::PyObject) {
     // SAFETY: the interpreter calls this attached, with an instance; the error indicator is put back as it was.
     unsafe {
         let py = Python::assume_attached();

@@ -12,6 +12,7 @@ pub mod args;
 pub mod border;
 pub mod bound;
 pub mod buffer;
+pub mod builder;
 pub mod call;
 pub mod class;
 pub mod context;
@@ -22,5 +23,6 @@ pub mod records;
 pub mod registry;
 
 pub use args::Args;
-pub use class::{Base, Builder, Class, Native, This, Visitor};
+pub use builder::{Base, Builder};
+pub use class::{Class, Native, This, Visitor};
 pub use obj::{Obj, Slot};
