@@ -49,6 +49,11 @@ $(VENV)/.made: $(VENV)/.base pyproject.toml
 	$(INSTALL) --group dev
 	@touch $@
 
+$(VENV)/.ecosystem: $(VENV)/.made
+	$(call say,other people's libraries)
+	$(INSTALL) --group ecosystem
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.made
 	$(call say,the loops to measure against)
 	$(INSTALL) --group bench
@@ -90,6 +95,7 @@ test: ## Every check: Rust tests, Python tests, stubs, lint, docs, CPython's own
 	@$(MAKE) --no-print-directory loom
 	@$(MAKE) --no-print-directory develop
 	@$(MAKE) --no-print-directory py-test
+	@$(MAKE) --no-print-directory observe
 	@$(MAKE) --no-print-directory stubtest
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory docs
@@ -111,6 +117,16 @@ loom: ## The inbox under every interleaving of its threads
 py-test: ## The Python tests, on what `make develop` installed last
 	$(call say,Python tests: $$($(PY) --version))
 	ROUNDEL_TESTS_REQUIRE=1 $(PY) -m pytest $(PYTEST)
+
+.PHONY: observe
+observe: $(VENV)/.made ## What the probe is told, on an extension built with a probe that writes down
+	$(call say,the probe's hooks)
+	scripts/observe.sh $(PY)
+
+.PHONY: ecosystem
+ecosystem: $(VENV)/.ecosystem ## Servers, clients and drivers that people use, on what `make develop` installed last
+	$(call say,the ecosystem: $$($(PY) --version))
+	$(PY) -m pytest tests/ecosystem
 
 .PHONY: cpython
 cpython: ## CPython's own asyncio tests, on roundel's loop, Task and Future

@@ -1,8 +1,8 @@
 """What the tests with other people's software are given: a loop, certificates, and servers that really run.
 
-Owns: the fixtures `run`, `tls`, `postgres`, `redis_url`, `nginx`, `serve`, and the guard against hangs. Leaves out: how a server is started
-(servers.py). Each file needs one library and skips without it, by name; each fixture needs one Debian package and
-does the same.
+Owns: the fixtures `run`, `tls`, `postgres`, `redis_url`, `nginx`, `serve`, and the guard against hangs.
+Leaves out: how a server is started (servers.py). Each file needs one library and skips without it, by name; each
+fixture needs one Debian package and does the same.
 Trade: the loop is roundel's alone, because the whole takes minutes; `ECOSYSTEM_LOOP=asyncio` runs the same tests on
 stock asyncio, which is how a failure is told from a fault of the library.
 """
@@ -18,8 +18,8 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from servers import LOOP, Nginx, Postgres, Redis, Server, new_event_loop  # noqa: E402
-from tls import Certificates  # noqa: E402
+from servers import LOOP, Nginx, Postgres, Redis, Server, new_event_loop
+from tls import Certificates
 
 HANG_AFTER = 60
 

@@ -48,7 +48,7 @@ def main():
     report = {}
     with (
         dask.distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
         ) as cluster,
         dask.distributed.Client(cluster) as client,
     ):

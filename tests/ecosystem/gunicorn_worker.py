@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from typing import Any, ClassVar
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # uvicorn's worker moves to a package of its own
@@ -12,10 +13,13 @@ with warnings.catch_warnings():
 
 
 class Worker(UvicornWorker):
-    CONFIG_KWARGS = {**UvicornWorker.CONFIG_KWARGS, "loop": os.environ.get("GUNICORN_LOOP", "asyncio")}
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        **UvicornWorker.CONFIG_KWARGS,
+        "loop": os.environ.get("GUNICORN_LOOP", "asyncio"),
+    }
 
 
 class PlainWorker(UvicornWorker):
     """uvicorn's choice between asyncio and uvloop is made for asyncio, and no more is said."""
 
-    CONFIG_KWARGS = {**UvicornWorker.CONFIG_KWARGS, "loop": "asyncio"}
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**UvicornWorker.CONFIG_KWARGS, "loop": "asyncio"}

@@ -128,7 +128,11 @@ def _accepts(family, address):
 
 def program(name, package):
     """The path of an installed program, or a skip that names the Debian package it comes in."""
-    for path in [shutil.which(name), f"/usr/sbin/{name}", *sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"))[::-1]]:
+    for path in [
+        shutil.which(name),
+        f"/usr/sbin/{name}",
+        *sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"))[::-1],
+    ]:
         if path and os.path.exists(path):
             return path
     pytest.skip(f"needs {name}, from the Debian package {package}")
@@ -206,8 +210,12 @@ class Nginx(Server):
             events {{ worker_connections 128; }}
             http {{
               access_log off; client_max_body_size 200m;
-              {" ".join(f"{kind}_temp_path {folder}/{kind};"
-                        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))}
+              {
+                " ".join(
+                    f"{kind}_temp_path {folder}/{kind};"
+                    for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+                )
+            }
               server {{
                 listen 127.0.0.1:{self.port};
                 root {self.files};

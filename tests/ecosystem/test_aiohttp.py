@@ -189,9 +189,10 @@ def test_a_static_file(run, tmp_path):
 
     async def main():
         async with serving([web.static("/files", tmp_path)]) as url, aiohttp.ClientSession() as session:
-            async with session.get(url + "/files/file") as whole, session.get(
-                url + "/files/file", headers={"range": "bytes=100-199"}
-            ) as part:
+            async with (
+                session.get(url + "/files/file") as whole,
+                session.get(url + "/files/file", headers={"range": "bytes=100-199"}) as part,
+            ):
                 return await whole.read(), await part.read()
 
     assert run(main()) == (content, content[100:200])

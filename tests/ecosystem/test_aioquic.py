@@ -1,19 +1,18 @@
 """aioquic: QUIC over UDP on loopback, many streams, and HTTP/3's framing on it."""
 
 import asyncio
+import socket
 
 import pytest
 
 pytest.importorskip("aioquic", reason="needs the package aioquic")
-from aioquic.asyncio import connect, serve  # noqa: E402
-from aioquic.asyncio.protocol import QuicConnectionProtocol  # noqa: E402
-from aioquic.h3.connection import H3_ALPN, H3Connection  # noqa: E402
-from aioquic.h3.events import DataReceived, HeadersReceived  # noqa: E402
-from aioquic.quic.configuration import QuicConfiguration  # noqa: E402
-from aioquic.quic.events import ProtocolNegotiated  # noqa: E402
-from servers import free_port  # noqa: E402
-
-import socket  # noqa: E402
+from aioquic.asyncio import connect, serve
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.events import DataReceived, HeadersReceived
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.events import ProtocolNegotiated
+from servers import free_port
 
 
 def configurations(tls, alpn):
@@ -88,10 +87,13 @@ def test_http3(run, tls):
         port = free_port(socket.SOCK_DGRAM)
         server = await serve("127.0.0.1", port, configuration=server_side, create_protocol=H3)
         try:
-            async with connect(
-                "127.0.0.1", port, configuration=client_side, create_protocol=H3
-            ) as client:
-                request = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"localhost"), (b":path", b"/")]
+            async with connect("127.0.0.1", port, configuration=client_side, create_protocol=H3) as client:
+                request = [
+                    (b":method", b"GET"),
+                    (b":scheme", b"https"),
+                    (b":authority", b"localhost"),
+                    (b":path", b"/"),
+                ]
                 client.http.send_headers(client._quic.get_next_available_stream_id(), request, end_stream=True)
                 client.transmit()
                 return await client.finished

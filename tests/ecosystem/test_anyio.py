@@ -1,19 +1,21 @@
 """anyio: its own way of choosing a loop, and its structured concurrency, streams and processes on that loop."""
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
 import sys
 
 import pytest
-from servers import LOOP, new_event_loop, running_loop
+from servers import LOOP, SITE, new_event_loop, running_loop
 
-anyio = pytest.importorskip("anyio", reason="needs the package anyio")
-import anyio.from_thread  # noqa: E402
-import anyio.to_process  # noqa: E402
-import anyio.to_thread  # noqa: E402
-from anyio.streams.tls import TLSListener, TLSStream  # noqa: E402
+pytest.importorskip("anyio", reason="needs the package anyio")
+import anyio
+import anyio.from_thread
+import anyio.to_process
+import anyio.to_thread
+from anyio.streams.tls import TLSListener, TLSStream
 
 
 def anyio_run(function, *arguments):
@@ -48,10 +50,6 @@ def test_the_pytest_plugin(tmp_path):
 
 
 def _environment():
-    import os
-
-    from servers import SITE
-
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [SITE, os.environ.get("PYTHONPATH")]))}
 
 
@@ -78,10 +76,14 @@ def test_task_group_and_cancel_scopes():
         with pytest.raises(TimeoutError):
             with anyio.fail_after(0.01):
                 await anyio.sleep_forever()
-        with pytest.raises(ExceptionGroup) as caught:
+
+        async def fail():
             async with anyio.create_task_group() as group:
                 group.start_soon(wait, "three")
                 raise ValueError
+
+        with pytest.raises(ExceptionGroup) as caught:
+            await fail()
         assert caught.group_contains(ValueError)
         return sorted(events)
 
@@ -215,8 +217,7 @@ def test_signals():
     async def main():
         with anyio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2) as signals:
             signal.raise_signal(signal.SIGUSR2)
-            async for received in signals:
-                return received
+            return await anext(aiter(signals))
 
     assert anyio_run(main) is signal.SIGUSR2
 
@@ -239,6 +240,7 @@ def test_memory_streams_and_limits():
         async with anyio.create_task_group() as group:
             async with send as sender:
                 async with anyio.create_task_group() as producers:
+
                     async def collect():
                         async with receive:
                             return collected.extend([item async for item in receive])

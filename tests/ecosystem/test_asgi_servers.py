@@ -1,4 +1,4 @@
-"""The other ASGI servers: hypercorn, and gunicorn with uvicorn's worker; then an application of Starlette and FastAPI."""
+"""The other ASGI servers, hypercorn and gunicorn with uvicorn's worker; applications of Starlette and FastAPI."""
 
 import asyncio
 import os
@@ -20,7 +20,9 @@ def test_hypercorn_by_roundel_run(serve, tls):
     pytest.importorskip("hypercorn", reason="needs the package hypercorn")
     port = free_port()
     files = ("--certfile", tls.cert, "--keyfile", tls.key)
-    process = serve(*python("-m", "hypercorn", "--workers", "0", "-b", f"127.0.0.1:{port}", *files, "asgi:app")).ready(port)
+    process = serve(*python("-m", "hypercorn", "--workers", "0", "-b", f"127.0.0.1:{port}", *files, "asgi:app")).ready(
+        port
+    )
     assert get(port, scheme="https", verify=tls.client()).json()["loop"] == LOOP
     assert len(get(port, "/stream", scheme="https", verify=tls.client()).content) == 1_000_000
     process.terminate()

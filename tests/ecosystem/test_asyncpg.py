@@ -44,10 +44,14 @@ def test_a_big_result_by_cursor(connected):
 def test_transactions(connected):
     async def main(connection):
         await connection.execute("create temp table numbers (n int)")
-        with pytest.raises(ZeroDivisionError):
+
+        async def fail():
             async with connection.transaction():
                 await connection.execute("insert into numbers values (1)")
                 raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await fail()
         async with connection.transaction():
             await connection.executemany("insert into numbers values ($1)", [(n,) for n in range(1000)])
         return await connection.fetchval("select count(*) from numbers")
@@ -168,7 +172,9 @@ def test_a_server_that_ends_the_connection(run, postgres):
             query = asyncio.create_task(victim.fetch("select 'victim', pg_sleep(300)"))
             await running(other, "victim")
             assert await other.fetchval("select pg_terminate_backend($1)", victim.get_server_pid())
-            with pytest.raises((asyncpg.AdminShutdownError, asyncpg.ConnectionDoesNotExistError), match="administrator"):
+            with pytest.raises(
+                (asyncpg.AdminShutdownError, asyncpg.ConnectionDoesNotExistError), match="administrator"
+            ):
                 await query
             return victim.is_closed()
         finally:

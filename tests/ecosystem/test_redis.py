@@ -76,11 +76,8 @@ def test_pubsub(connected):
             assert (await pubsub.get_message(timeout=20))["type"] == "psubscribe"
 
             async def listen():
-                received = []
-                async for message in pubsub.listen():
-                    received.append(message["data"])
-                    if len(received) == 500:
-                        return received
+                messages = pubsub.listen()
+                return [(await anext(messages))["data"] for _ in range(500)]
 
             listening = asyncio.create_task(listen())
             for number in range(500):

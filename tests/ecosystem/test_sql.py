@@ -1,4 +1,4 @@
-"""SQLAlchemy's asyncio half, which runs its synchronous core in greenlets, on asyncpg and on aiosqlite; aiosqlite alone."""
+"""SQLAlchemy's asyncio half, which runs its core in greenlets, on asyncpg and on aiosqlite; aiosqlite alone."""
 
 import asyncio
 
@@ -76,7 +76,9 @@ def test_a_cancelled_session_gives_its_connection_back(run, postgres):
 
     async def main():
         engine = create_async_engine(
-            "postgresql+asyncpg://{user}@{host}:{port}/{database}".format(**postgres.address), pool_size=2, max_overflow=0
+            "postgresql+asyncpg://{user}@{host}:{port}/{database}".format(**postgres.address),
+            pool_size=2,
+            max_overflow=0,
         )
         try:
 

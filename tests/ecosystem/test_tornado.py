@@ -7,12 +7,12 @@ import pytest
 from servers import LOOP, free_port, python, running_loop
 
 pytest.importorskip("tornado", reason="needs the package tornado")
-import tornado.httpclient  # noqa: E402
-import tornado.httpserver  # noqa: E402
-import tornado.ioloop  # noqa: E402
-import tornado.testing  # noqa: E402
-import tornado.web  # noqa: E402
-import tornado.websocket  # noqa: E402
+import tornado.httpclient
+import tornado.httpserver
+import tornado.ioloop
+import tornado.testing
+import tornado.web
+import tornado.websocket
 
 
 class Who(tornado.web.RequestHandler):
@@ -93,6 +93,7 @@ def test_periodic_callback_and_handlers(run):
 
 
 PROGRAM = """
+import sys
 import tornado.ioloop, tornado.web
 from servers import running_loop
 class Who(tornado.web.RequestHandler):

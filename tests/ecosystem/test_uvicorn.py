@@ -101,7 +101,9 @@ def test_sigterm_while_requests_run(server, run):
     async def main():
         async with httpx.AsyncClient(base_url=client.base_url, timeout=20, trust_env=False) as many:
             requests = [asyncio.ensure_future(many.get("/slow")) for _ in range(20)]
-            await asyncio.to_thread(process.until, lambda: process.output().count("slow request") == 20, "not all came in")
+            await asyncio.to_thread(
+                process.until, lambda: process.output().count("slow request") == 20, "not all came in"
+            )
             process.terminate()
             return [response.json() for response in await asyncio.gather(*requests)]
 

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 pytest.importorskip("websockets", reason="needs the package websockets")
-from websockets.asyncio.client import connect, unix_connect  # noqa: E402
-from websockets.asyncio.server import broadcast, serve, unix_serve  # noqa: E402
-from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK  # noqa: E402
+from websockets.asyncio.client import connect, unix_connect
+from websockets.asyncio.server import broadcast, serve, unix_serve
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 
 MESSAGES = ["text", b"bytes", "x" * 500_000, *map(str, range(300))]
 

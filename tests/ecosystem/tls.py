@@ -24,7 +24,7 @@ class Certificates:
             path.write_bytes(b"".join(blocks))
             return str(path)
 
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.UTC)
 
         def builder(subject, key):
             return (

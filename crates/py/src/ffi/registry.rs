@@ -53,10 +53,14 @@ impl Registry {
     pub fn objects(&self, _py: Python<'_>) -> Vec<Obj> {
         let entries = self.entries.borrow();
         // One that is being freed by a derived class, which may run Python code before it gets to the native one, has no
-        // references and may not be given any.
+        // references and may not be given any. One that the collector has finalized is about to be taken apart; a weak
+        // set would have lost it by then.
         let live = |pointer: *mut ffi::PyObject| {
-            // SAFETY: an object on the list has its memory.
-            !pointer.is_null() && unsafe { ffi::Py_REFCNT(pointer) > 0 }
+            // SAFETY: an object on the list has its memory, and is one that the collector knows.
+            !pointer.is_null()
+                && unsafe {
+                    ffi::Py_REFCNT(pointer) > 0 && ffi::PyObject_GC_IsFinalized(pointer) == 0
+                }
         };
         let live = entries.objects.iter().filter(|pointer| live(**pointer));
         // SAFETY: alive, as was just asked.
