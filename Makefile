@@ -178,6 +178,14 @@ portable: ## The kernel's tests on the poller that other Unixes use
 sanitize: ## The kernel's tests under the address and thread sanitizers (nightly Rust)
 	scripts/sanitize.sh
 
+.PHONY: sanitize-python
+sanitize-python: $(VENV)/.made ## The Python tests under the address sanitizer, the debug allocator and valgrind
+	PYTHON=$(PY) scripts/sanitize-python.sh address stress valgrind
+
+.PHONY: soak
+soak: build ## Ten minutes of everything at once, with accidents (SOAK="--minutes 60")
+	$(PY) scripts/soak.py $(SOAK)
+
 .PHONY: leak
 leak: ## A million tasks, cycles through every native object: memory comes back
 	$(call say,leaks)

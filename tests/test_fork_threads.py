@@ -13,6 +13,7 @@ import textwrap
 import threading
 
 import pytest
+
 from kinds import turns
 
 # How a program is told which kind of loop to make.

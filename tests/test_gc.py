@@ -6,6 +6,8 @@ Each test builds a cycle, drops it, collects, and looks at a weak reference.
 import asyncio
 import contextvars
 import socket
+import subprocess
+import sys
 import warnings
 import weakref
 
@@ -156,6 +158,66 @@ def test_task_by_its_context(loop, run, collect):
     ref = run(main())
     collect()
     assert ref() is None
+
+
+def test_task_by_what_it_waits_for(loop, run, collect, reports):
+    """Two tasks that wait for each other, and nobody else for them."""
+
+    async def waits(box):
+        await box.pop()
+
+    async def main():
+        box = []
+        first, second = loop.create_task(waits(box)), loop.create_task(waits(box))
+        box += [first, second]  # the first takes the second, and the other way round
+        await turns(2)
+        return [weakref.ref(first), weakref.ref(second)]
+
+    refs = run(main())
+    collect()
+    assert [ref() for ref in refs] == [None, None]
+    assert [context["message"] for context in reports] == ["Task was destroyed but it is pending!"] * 2
+    reports.clear()
+
+
+WITH_ITS_OWN_DEL = """
+import asyncio, gc, sys
+if sys.argv[1] == "roundel":
+    import roundel
+    Task, loop = roundel.Task, roundel.new_event_loop()
+else:
+    Task, loop = asyncio.Task, asyncio.SelectorEventLoop()
+
+seen = []
+
+class Looks:
+    def __del__(self):
+        seen.append(len(asyncio.all_tasks(loop)))
+
+class Mine(Task):
+    def __del__(self):
+        pass
+
+async def forever():
+    await loop.create_future()
+
+for _ in range(100):
+    task = Mine(forever(), loop=loop)
+    task.looks = Looks()
+    loop.run_until_complete(asyncio.sleep(0))
+    del task
+    gc.collect()
+noise = [bytearray(size) for size in range(2000)]
+print(len(asyncio.all_tasks(loop)), set(seen))
+loop.close()
+"""
+
+
+def test_task_whose_class_has_its_own_del(kind):
+    """Such a task is not told of its end, and must all the same be gone from all_tasks() when it is freed."""
+    command = [sys.executable, "-c", WITH_ITS_OWN_DEL, kind.name]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=25)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "0 {0}\n", "")
 
 
 def test_a_finished_task_needs_no_collector(loop, run):
@@ -358,6 +420,29 @@ def test_transport_and_protocol(loop, run, collect):
     refs = run(main())
     collect()
     assert [ref() for ref in refs] == [None, None]
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_transport_of_a_loop_that_is_gone(kind, collect):
+    """Open, with data that was never sent, known to nobody but its protocol, its loop and itself."""
+
+    class Keeps(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            transport.write(bytes(8 << 20))
+
+    loop = kind.new_event_loop()
+    ours, peer = tcp_pair()
+    transport, protocol = loop.run_until_complete(loop.create_connection(Keeps, sock=ours))
+    loop.run_until_complete(turns(2))
+    refs = [weakref.ref(loop), weakref.ref(transport), weakref.ref(protocol), weakref.ref(ours)]
+    loop.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del transport, protocol, ours, loop
+        collect()
+    assert [ref() for ref in refs] == [None] * 4
+    peer.close()
 
 
 def test_server(loop, run, collect):

@@ -6,6 +6,7 @@ Leaves out: cycles (test_gc.py). The limits are generous: a leak of one small ob
 import asyncio
 import contextvars
 import gc
+import os
 import sys
 
 import pytest
@@ -225,6 +226,79 @@ def test_loops(kind, counts_back):
         loop.close()
 
     counts_back(round_, value, kind.Loop, rounds=30)
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.slow
+def test_descriptors_of_loops(kind):
+    kind.new_event_loop().close()
+    gc.collect()
+    before = descriptors()
+    for _ in range(1000):
+        loop = kind.new_event_loop()
+        loop.run_until_complete(turns())
+        loop.close()
+    assert descriptors() == before
+
+
+@pytest.mark.slow
+def test_descriptors_of_connections(loop):
+    async def connections(count, address):
+        for _ in range(count):
+            reader, writer = await asyncio.open_connection(*address)
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+        await turns(3)
+
+    async def main():
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        await connections(100, address)
+        gc.collect()
+        counts, memory = descriptors(), resident()
+        await connections(3000, address)
+        gc.collect()
+        assert descriptors() == counts
+        assert resident() - memory < FLAT
+        server.close()
+
+    loop.run_until_complete(main())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["future", "handle", "timer"])
+def test_memory_of_what_is_made_by_hand(loop, what):
+    """Half a million of each."""
+
+    def nothing(*args):
+        pass
+
+    def future():
+        loop.create_future().set_result(nothing)
+
+    def handle():
+        loop.call_soon(nothing, 1, 2)
+
+    def timer():
+        loop.call_later(100, nothing, 1).cancel()
+
+    make = {"future": future, "handle": handle, "timer": timer}[what]
+
+    def work(rounds):
+        for _ in range(rounds):
+            for _ in range(1000):
+                make()
+            loop.run_until_complete(turns())
+        gc.collect()
+
+    work(50)
+    before = resident()
+    work(500)
+    assert resident() - before < FLAT
 
 
 @pytest.mark.slow

@@ -288,11 +288,24 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
     /// Takes every callback out of everything and stops watching all sources. The loop is empty
     /// then, and usable.
     pub fn drain(&self) -> Vec<C> {
+        self.take_callbacks(|fd| {
+            let _ = self.world.deregister(fd);
+        })
+    }
+
+    /// Takes every callback out of everything, for a loop whose world is about to be dropped. The
+    /// operating system is not told: closing what it watches with is enough, and in a process that
+    /// was forked off a descriptor may be shared with the parent, whose watching must go on.
+    pub fn abandon(&self) -> Vec<C> {
+        self.take_callbacks(|_| {})
+    }
+
+    fn take_callbacks(&self, was_watched: impl FnMut(RawFd)) -> Vec<C> {
         self.collect_inbox();
         let ready = mem::replace(&mut *self.ready.borrow_mut(), Ready::new());
         let mut callbacks = ready.into_vec();
         callbacks.extend(self.timers.borrow_mut().drain());
-        callbacks.extend(self.sources.borrow_mut().drain(&self.world));
+        callbacks.extend(self.sources.borrow_mut().drain(was_watched));
         callbacks.extend(self.signals.borrow_mut().drain());
         callbacks
     }
@@ -303,6 +316,6 @@ impl<C, W: World, P: Probe> Drop for Loop<C, W, P> {
         // Dropping a callback may send another one: closed first, the inbox refuses it.
         let mail = self.inbox.close();
         drop(mail);
-        drop(self.drain());
+        drop(self.abandon());
     }
 }

@@ -212,8 +212,8 @@ impl<C> Sources<C> {
         }
     }
 
-    /// Takes all callbacks, and stops watching everything.
-    pub(crate) fn drain(&mut self, poll: &impl Poll) -> Vec<C> {
+    /// Takes all callbacks, and says of each descriptor that was watched so.
+    pub(crate) fn drain(&mut self, mut was_watched: impl FnMut(RawFd)) -> Vec<C> {
         let mut callbacks = Vec::new();
         for (fd, source) in self
             .table
@@ -222,7 +222,7 @@ impl<C> Sources<C> {
             .filter(|(_, source)| source.is_watched())
         {
             callbacks.extend(source.take_callbacks());
-            let _ = RawFd::try_from(fd).map(|fd| poll.deregister(fd));
+            let _ = RawFd::try_from(fd).map(&mut was_watched);
         }
         self.watched = 0;
         callbacks

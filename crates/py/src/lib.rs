@@ -50,6 +50,11 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
             "roundel does not support free-threaded Python",
         ));
     }
+    if !ffi::gil::is_main_interpreter() {
+        return Err(PyImportError::new_err(
+            "roundel does not support subinterpreters",
+        ));
+    }
     ffi::border::note_panics();
     stdlib::load(py)?;
     ffi::records::prepare(py, &stdlib::get().task, &stdlib::get().future);

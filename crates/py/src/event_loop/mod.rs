@@ -152,7 +152,7 @@ fn attribute_changes(this: This<'_, LoopCore>, name: &Obj) {
 fn release(this: This<'_, LoopCore>) {
     let kernel = this.kernel.take();
     if let Some(kernel) = &kernel {
-        drop(kernel.drain());
+        drop(kernel.abandon());
     }
     drop(kernel);
     drop(this.buffer.take());

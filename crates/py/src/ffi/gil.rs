@@ -21,6 +21,13 @@ pub fn released<R>(_py: Python<'_>, wait: impl FnOnce() -> R) -> R {
     wait()
 }
 
+/// Whether this is the interpreter that the process was started with. What a subinterpreter makes is its own, and the
+/// classes and what else is kept here are the process's.
+pub fn is_main_interpreter() -> bool {
+    // SAFETY: called attached, so there is a current interpreter.
+    unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) == 0 }
+}
+
 /// Lets Python run the handlers of signals that have arrived; an exception they raise is returned.
 pub fn check_signals(py: Python<'_>) -> PyResult<()> {
     py.check_signals()

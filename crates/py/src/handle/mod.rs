@@ -200,7 +200,7 @@ impl Handle {
         match outcome {
             Ok(_) => Ok(()),
             Err(error) if ends_the_run(py, &error) => Err(error),
-            Err(error) => report(this, &callback, error),
+            Err(error) => report(this, error),
         }
     }
 
@@ -227,10 +227,11 @@ fn locked<R>(this: This<'_, Handle>, body: impl FnOnce() -> PyResult<R>) -> PyRe
     outcome.and_then(|value| released.map(|_| value))
 }
 
-fn report(this: This<'_, Handle>, callback: &Obj, error: PyErr) -> PyResult<()> {
+fn report(this: This<'_, Handle>, error: PyErr) -> PyResult<()> {
     let py = this.py();
     let context = PyDict::new(py);
-    let source = source(this, callback)?;
+    // A callback that has cancelled its own handle is gone from it, also for the report: asyncio says None() then.
+    let source = source(this, &this.callback.get_or_none(py))?;
     context.set_item(
         "message",
         format!("Exception in callback {}", source.bind(py).str()?),
@@ -250,7 +251,11 @@ fn report(this: This<'_, Handle>, callback: &Obj, error: PyErr) -> PyResult<()> 
 /// `callback(args) at file:line`, in asyncio's words.
 fn source(this: This<'_, Handle>, callback: &Obj) -> PyResult<Obj> {
     let py = this.py();
-    let args = this.args_tuple(py)?;
+    let args = if callback.is_none() {
+        Obj::none(py)
+    } else {
+        this.args_tuple(py)?
+    };
     stdlib::format_callback_source(py, callback, &args, this.home.debug(py)?)
 }
 

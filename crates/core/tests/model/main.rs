@@ -1,94 +1,32 @@
 //! The whole kernel against a model of it: random calls, from outside and from callbacks in the
-//! midst of a turn, and the same calls made by whoever is dropped.
+//! midst of a turn. Beside it, `restless`: the same calls made by whoever is dropped.
 //!
 //! The model knows what must come of a turn, and not how often a busy loop looks around: whether a
 //! turn polls it learns from the loop, and says whether that was allowed.
 #![cfg(not(loom))]
 
+mod calls;
+mod restless;
+
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
     io::ErrorKind,
-    rc::{Rc, Weak},
     sync::Arc,
     thread,
     time::Duration,
 };
 
-use proptest::{prelude::*, sample::Index};
+use calls::{Call, Side, call, config};
+use proptest::prelude::*;
 use roundel_core::{
     Instant, Loop,
-    Mode::{self, Edge, Level},
+    Mode::{self, Level},
     Poll, Readiness, TimerKey, TurnError, VirtualWorld,
 };
 
-/// How many cases are tried, unless `ROUNDEL_FUZZ_EXAMPLES` asks for another number.
-const CASES: u32 = 300;
 const DEEPEST: usize = 4;
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-fn config() -> ProptestConfig {
-    let asked = std::env::var("ROUNDEL_FUZZ_EXAMPLES").ok();
-    let cases = asked.map_or(CASES, |asked| asked.parse().expect("it is a number"));
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(cases)
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Call {
-    Soon,
-    At(i64),
-    CancelTimer(Index),
-    Add(i32, Side, Mode),
-    Remove(i32, Side),
-    Forget(i32),
-    AddSignal(i32),
-    RemoveSignal(i32),
-    RaiseSignal(i32),
-    MakeReady(i32, bool, bool),
-    Advance(u64),
-    Send,
-    SendFromAnotherThread(usize),
-    Wake,
-    Turn,
-    Drain,
-    /// The callback fails: only in callbacks.
-    Fail,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Reader = 0,
-    Writer = 1,
-}
-
-fn call() -> impl Strategy<Value = Call> {
-    let fd = 3..6_i32;
-    let signal = 1..4_i32;
-    let side = || prop_oneof![Just(Side::Reader), Just(Side::Writer)];
-    let mode = prop_oneof![Just(Level), Just(Edge)];
-    prop_oneof![
-        4 => Just(Call::Soon),
-        4 => (-3..20_i64).prop_map(Call::At),
-        2 => any::<Index>().prop_map(Call::CancelTimer),
-        4 => (fd.clone(), side(), mode).prop_map(|(fd, side, mode)| Call::Add(fd, side, mode)),
-        3 => (fd.clone(), side()).prop_map(|(fd, side)| Call::Remove(fd, side)),
-        1 => fd.clone().prop_map(Call::Forget),
-        2 => signal.clone().prop_map(Call::AddSignal),
-        1 => signal.clone().prop_map(Call::RemoveSignal),
-        2 => signal.prop_map(Call::RaiseSignal),
-        3 => (fd, any::<bool>(), any::<bool>()).prop_map(|(fd, r, w)| Call::MakeReady(fd, r, w)),
-        1 => (0..10_u64).prop_map(Call::Advance),
-        2 => Just(Call::Send),
-        1 => (1..3_usize).prop_map(Call::SendFromAnotherThread),
-        1 => Just(Call::Wake),
-        1 => Just(Call::Drain),
-        1 => Just(Call::Fail),
-        5 => Just(Call::Turn),
-    ]
-}
 
 /// What the callbacks do, by their number; those beyond the end do nothing.
 type Scripts = Vec<Vec<Call>>;
@@ -437,122 +375,5 @@ proptest! {
         }
         drop(pair.el);
         prop_assert!(pair.made.borrow().iter().all(|callback| Arc::strong_count(callback) == 1));
-    }
-}
-
-/// A callback that calls the loop when it is dropped, as Python's objects may.
-struct Restless {
-    number: usize,
-    home: Weak<Home>,
-}
-
-struct Home {
-    el: Loop<Restless, VirtualWorld>,
-    /// What those who are dropped do, one after another, until there is nothing left to do.
-    last_words: RefCell<Vec<Call>>,
-    timers: RefCell<Vec<TimerKey>>,
-    alive: Rc<Cell<usize>>,
-}
-
-impl Restless {
-    fn new(home: &Rc<Home>, number: usize) -> Self {
-        home.alive.set(home.alive.get() + 1);
-        Self {
-            number,
-            home: Rc::downgrade(home),
-        }
-    }
-}
-
-impl Clone for Restless {
-    fn clone(&self) -> Self {
-        let home = self
-            .home
-            .upgrade()
-            .expect("only a loop that is there clones");
-        Self::new(&home, self.number)
-    }
-}
-
-impl Drop for Restless {
-    fn drop(&mut self) {
-        let Some(home) = self.home.upgrade() else {
-            return;
-        };
-        home.alive.set(home.alive.get() - 1);
-        let word = home.last_words.borrow_mut().pop();
-        if let Some(word) = word {
-            home.call(&word);
-        }
-    }
-}
-
-impl Home {
-    fn call(self: &Rc<Self>, call: &Call) {
-        let el = &self.el;
-        let new = || Restless::new(self, 0);
-        match *call {
-            Call::Soon | Call::Send | Call::SendFromAnotherThread(_) => el.call_soon(new()),
-            Call::At(offset) => {
-                let when = Instant::from_nanos(u64::try_from(offset).unwrap_or(0));
-                let timer = el.call_at(when, new());
-                self.timers.borrow_mut().push(timer);
-            }
-            Call::CancelTimer(index) => {
-                let timers = self.timers.borrow().clone();
-                if !timers.is_empty() {
-                    drop(el.cancel_timer(*index.get(&timers)));
-                }
-            }
-            Call::Add(fd, Side::Reader, mode) => drop(el.add_reader(fd, new(), mode).unwrap()),
-            Call::Add(fd, Side::Writer, mode) => drop(el.add_writer(fd, new(), mode).unwrap()),
-            Call::Remove(fd, Side::Reader) => drop(el.remove_reader(fd).unwrap()),
-            Call::Remove(fd, Side::Writer) => drop(el.remove_writer(fd).unwrap()),
-            Call::Forget(fd) => drop(el.forget(fd)),
-            Call::AddSignal(signal) => drop(el.add_signal(signal, new())),
-            Call::RemoveSignal(signal) => drop(el.remove_signal(signal)),
-            Call::RaiseSignal(signal) => el.world().raise_signal(signal),
-            Call::MakeReady(fd, readable, writable) => {
-                el.world().make_ready(fd, Readiness { readable, writable });
-            }
-            Call::Advance(nanos) => el.world().advance(Duration::from_nanos(nanos)),
-            Call::Wake | Call::Fail => el.waker().wake(),
-            Call::Turn => {
-                el.waker().wake();
-                let turned = el.turn(Poll::wait, |callback| {
-                    drop(callback);
-                    Ok::<(), ()>(())
-                });
-                turned.expect("a loop that was woken does not wait for nothing");
-            }
-            Call::Drain => drop(el.drain()),
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn whoever_is_dropped_may_call_the_loop(
-        calls in prop::collection::vec(call(), 1..60),
-        last_words in prop::collection::vec(call(), 0..60),
-    ) {
-        let alive = Rc::new(Cell::new(0));
-        let home = Rc::new(Home {
-            el: Loop::new(VirtualWorld::new(), ()),
-            last_words: RefCell::new(last_words),
-            timers: RefCell::default(),
-            alive: Rc::clone(&alive),
-        });
-        for call in &calls {
-            home.call(call);
-            let mut shown = 0;
-            home.el.for_each(&mut |_| shown += 1);
-            prop_assert_eq!(shown, alive.get());
-        }
-        home.last_words.take();
-        drop(home.el.drain());
-        prop_assert_eq!(alive.get(), 0);
     }
 }
