@@ -123,6 +123,11 @@ observe: $(VENV)/.made ## What the probe is told, on an extension built with a p
 	$(call say,the probe's hooks)
 	scripts/observe.sh $(PY)
 
+.PHONY: fuzz
+fuzz: ## Random programs, transports and sockets on asyncio and on roundel (ROUNDEL_FUZZ_EXAMPLES=n for more)
+	$(call say,random programs on two loops)
+	ROUNDEL_TESTS_REQUIRE=1 $(PY) -m pytest tests/fuzz $(PYTEST)
+
 .PHONY: ecosystem
 ecosystem: $(VENV)/.ecosystem ## Servers, clients and drivers that people use, on what `make develop` installed last
 	$(call say,the ecosystem: $$($(PY) --version))
