@@ -13,6 +13,7 @@ import threading
 import weakref
 
 import pytest
+
 from kinds import turns
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 14), reason="asyncio keeps these records from 3.14 on")

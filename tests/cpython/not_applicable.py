@@ -87,8 +87,8 @@ TESTS = {
     "test_runners.RunTests.test_loop_factory_default_event_loop": OWN_LOOP,
     "test_ssl.TestSSL.test_remote_shutdown_receives_trailing_data_on_slow_socket": "puts a wrapper in the place of the "
     "stock transport's private _sock when its private _read_ready_cb is None",
-    "test_subprocess.SubprocessThreadedWatcherTests.test_pid_not_reaped_before_exit_published": "looks for a thread in the "
-    "stock loop's private _watcher",
+    "test_subprocess.SubprocessThreadedWatcherTests.test_pid_not_reaped_before_exit_published": "looks for a thread in "
+    "the stock loop's private _watcher",
     "test_tasks.*GatherTests.test_env_var_debug": OWN_PROCESS,
     **{
         f"test_tasks.{group}.{test}": VIRTUAL_CLOCK

@@ -51,7 +51,7 @@ pub trait Native: Sized + 'static {
     /// The last thing before the fields are dropped, whatever `__del__` a derived class has. Runs no Python code and
     /// counts no reference to the object, which has none left.
     fn last(_this: This<'_, Self>) {}
-    /// Views an object as this type for a [`Builder::shared_method`].
+    /// Views an object as this type for a [`Builder::shared_method`](super::Builder::shared_method).
     fn find<'a>(py: Python<'a>, object: &'a Obj) -> Option<This<'a, Self>> {
         This::instance(py, object)
     }
