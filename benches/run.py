@@ -118,7 +118,7 @@ def ratio(figures: Figures, row: str, loops: list[str]) -> str:
 
 def notes(figures: Figures, rounds: int) -> list[str]:
     """What to know before believing the table."""
-    found = [f"failed: {item}: {error}" for item, error in figures.errors.items()]
+    found = [f"failed: {item}: {error.strip().splitlines()[-1]}" for item, error in figures.errors.items()]
     for row, loops in figures.sleeps.items():
         for loop, counts in loops.items():
             count = statistics.median(counts)
