@@ -25,7 +25,7 @@ mirror() { # The one that this system's own packages come from
     local own
     own=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
         grep -Eo 'https?://[^ ]+/debian/?( |$)' | head -1 | tr -d ' ') || true
-    echo "${PYTHON314_MIRROR:-${own:-http://deb.debian.org/debian}}"
+    echo "${PYTHON314_MIRROR:-$own}"
 }
 
 make_root() {
@@ -39,6 +39,7 @@ make_root() {
         { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap; } \
             >/dev/null 2>&1 || cannot "apt-get could not install debootstrap"
     fi
+    [ -n "$(mirror)" ] || cannot "this system names no mirror of Debian's: set PYTHON314_MIRROR"
     echo "Python 3.14 from Debian's $suite into ${root#"$checkout"/} ..."
     rm -rf "$root.part"
     mkdir -p "$root.part"

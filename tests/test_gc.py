@@ -13,7 +13,7 @@ import weakref
 
 import pytest
 
-from kinds import turns
+from kinds import skip_broken_oracle, turns
 from peers import tcp_pair
 
 
@@ -160,8 +160,9 @@ def test_task_by_its_context(loop, run, collect):
     assert ref() is None
 
 
-def test_task_by_what_it_waits_for(loop, run, collect, reports):
+def test_task_by_what_it_waits_for(kind, loop, run, collect, reports):
     """Two tasks that wait for each other, and nobody else for them."""
+    skip_broken_oracle(kind, (3, 14), (3, 15))
 
     async def waits(box):
         await box.pop()
@@ -217,7 +218,9 @@ def test_task_whose_class_has_its_own_del(kind):
     """Such a task is not told of its end, and must all the same be gone from all_tasks() when it is freed."""
     command = [sys.executable, "-c", WITH_ITS_OWN_DEL, kind.name]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=25)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "0 {0}\n", "")
+    # The list that asyncio has from 3.14 on still shows a task that is about to be taken apart.
+    seen = 1 if sys.version_info >= (3, 14) else 0
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"0 {{{seen}}}\n", "")
 
 
 def test_a_finished_task_needs_no_collector(loop, run):

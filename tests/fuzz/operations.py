@@ -92,11 +92,12 @@ def bodies(depth):
             word("wait_for", delays, inner),
             word("shield_new", inner),
             word("gather_new", st.booleans(), inner, inner),
-            word("as_completed_new", delays, inner, inner),
+            word("as_completed_new", delays, inner),
             word("group", inner, inner, inner),
             word("in_context", values, inner),
         ]
         choices.append((2, st.one_of(nested)))
     return st.lists(weighted(*choices), min_size=1 + depth, max_size=2 + 3 * depth)
+
 
 programs = st.lists(bodies(2), min_size=1, max_size=4)

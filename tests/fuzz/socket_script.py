@@ -10,12 +10,10 @@ import asyncio
 import socket
 
 from hypothesis import strategies as st
-from turning import Turning, told
+from turning import Turning, cut, told
 from weights import weighted, word
 
 PAIRS = 3
-PERIOD = 251
-PATTERN = bytes(range(PERIOD)) * 1500
 LAST_TURNS = 30
 
 pairs = st.integers(0, PAIRS - 1)
@@ -149,7 +147,7 @@ class SocketRun(Turning):
             self.received(pair, "receive", data)
 
     def received(self, pair, how, data):
-        assert data == PATTERN[self.got[pair] % PERIOD :][: len(data)], "the bytes received are not those sent"
+        assert data == cut(self.got[pair], len(data)), "the bytes received are not those sent"
         self.got[pair] += len(data)
         self.note(pair, how, len(data))
 
@@ -159,7 +157,7 @@ class SocketRun(Turning):
             return
         try:
             while True:
-                self.sent[pair] += self.pairs[pair][0].send(PATTERN[self.sent[pair] % PERIOD :][:20_000])
+                self.sent[pair] += self.pairs[pair][0].send(cut(self.sent[pair], 20_000))
         except OSError as error:
             self.note(pair, "fill", told(error), self.sent[pair])
 
@@ -204,7 +202,7 @@ class SocketRun(Turning):
             start = self.sent[pair]
             # What a failed or cancelled one has sent is only known at the other end.
             self.sent[pair] = None
-            await self.loop.sock_sendall(self.pairs[pair][0], form(PATTERN[start % PERIOD :][:size]))
+            await self.loop.sock_sendall(self.pairs[pair][0], form(cut(start, size)))
             self.sent[pair] = start + size
             self.note(pair, "sock_sendall")
 
@@ -220,7 +218,7 @@ class SocketRun(Turning):
 
     def do_peer_sends(self, pair, size):
         try:
-            sent = self.pairs[pair][1].send(PATTERN[self.peer_sent[pair] % PERIOD :][:size])
+            sent = self.pairs[pair][1].send(cut(self.peer_sent[pair], size))
         except OSError as error:
             self.note(pair, "peer sends", told(error))
         else:
@@ -233,7 +231,7 @@ class SocketRun(Turning):
         except OSError as error:
             self.note(pair, "peer receives", told(error))
         else:
-            assert data == PATTERN[self.peer_got[pair] % PERIOD :][: len(data)], "the bytes sent are not those written"
+            assert data == cut(self.peer_got[pair], len(data)), "the bytes sent are not those written"
             self.peer_got[pair] += len(data)
             self.note(pair, "peer receives", len(data))
 

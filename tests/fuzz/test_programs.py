@@ -9,9 +9,10 @@ import asyncio
 import pytest
 from budget import examples
 from hypothesis import given
-from kinds import ASYNCIO, KINDS, PY312
 from operations import programs
 from program import Program
+
+from kinds import ASYNCIO, KINDS, PY312
 
 
 def compare(program, **how):
@@ -37,26 +38,26 @@ def by_turns(kind):
     return factory
 
 
-@examples(120)
+@examples(300)
 @given(programs)
 def test_programs(program):
     compare(program)
 
 
-@examples(60)
+@examples(150)
 @given(programs)
 def test_programs_in_debug_mode(program):
     compare(program, debug=True)
 
 
-@examples(60)
+@examples(150)
 @given(programs)
 def test_programs_with_tasks_of_both_kinds(program):
     compare(program, factory=by_turns)
 
 
 @pytest.mark.skipif(not PY312, reason="eager tasks came with 3.12")
-@examples(90)
+@examples(200)
 @given(programs)
 def test_programs_with_eager_tasks(program):
     compare(program, factory=eager)

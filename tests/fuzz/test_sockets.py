@@ -5,11 +5,12 @@ Owns: comparing the runs. Leaves out: the scripts (socket_script.py).
 
 from budget import examples
 from hypothesis import given
-from kinds import ASYNCIO, KINDS
 from socket_script import SocketRun, scripts
 
+from kinds import ASYNCIO, KINDS
 
-@examples(150)
+
+@examples(300)
 @given(scripts)
 def test_scripts_for_sockets(script):
     expected = SocketRun(ASYNCIO, script).run()

@@ -7,20 +7,23 @@ TCP the kernel has a say in when and in what pieces, so there each run is held a
 
 from budget import examples
 from hypothesis import given
-from kinds import ASYNCIO, KINDS
 from transport_run import TransportRun
 from transport_script import scripts
 
+from kinds import ASYNCIO, KINDS
 
-@examples(150)
+
+@examples(300)
 @given(scripts)
 def test_scripts(script):
-    expected = TransportRun(ASYNCIO, script).run()
+    oracle = TransportRun(ASYNCIO, script)
+    expected = oracle.run()
     for kind in KINDS:
-        assert TransportRun(kind, script).run() == expected, kind.name
+        got = TransportRun(kind, script).run()
+        assert oracle.stumbled or got == expected, kind.name
 
 
-@examples(40)
+@examples(80)
 @given(script=scripts)
 def test_scripts_over_tcp(kind, script):
     TransportRun(kind, script, "tcp").run()

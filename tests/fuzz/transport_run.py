@@ -2,18 +2,17 @@
 
 Owns: the words of transport_script.py as methods, and the model: which callbacks may follow which, and that the bytes
 of each direction arrive in order, none lost before the end, none doubled. Leaves out: comparing (test_transports.py).
-Trade: the bytes are cut from one sequence that repeats after a prime number, so that any displaced one shows.
+Trade: a run in which asyncio stumbles over its own closing is no oracle, and is not held against the model.
 """
 
 import socket
 import sys
 
-from kinds import ASYNCIO
 from transport_script import Boom, Buffered, Plain
-from turning import Turning
+from turning import Turning, cut
 
-PERIOD = 251
-PATTERN = bytes(range(PERIOD)) * 8000
+from kinds import ASYNCIO
+
 LAST_TURNS = 40
 # asyncio's writelines() did not pause the protocol in these releases.
 FORGETS_TO_PAUSE = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
@@ -86,7 +85,7 @@ class TransportRun(Turning):
     # The protocol's callbacks.
 
     def data_received(self, name, data):
-        assert data == PATTERN[self.got % PERIOD :][: len(data)], "the bytes received are not those sent"
+        assert data == cut(self.got, len(data)), "the bytes received are not those sent"
         self.got += len(data)
         assert self.got <= self.peer_sent
         self.event(name, "data_received", len(data))
@@ -111,8 +110,8 @@ class TransportRun(Turning):
     def do_turn(self, label):
         self.turn()
 
-    def cut(self, size, form, start):
-        data = PATTERN[start % PERIOD :][:size]
+    def piece(self, size, form, start):
+        data = cut(start, size)
         if form == "wide":
             # asyncio takes a view's length for its number of bytes.
             whole = data[: size // 4 * 4]
@@ -122,7 +121,7 @@ class TransportRun(Turning):
         )
 
     def do_write(self, label, size, form):
-        self.write(label, self.transport.write, [self.cut(size, form, self.written)], single=True)
+        self.write(label, self.transport.write, [self.piece(size, form, self.written)], single=True)
 
     def do_writelines(self, label, sizes, form):
         # asyncio stumbles over empty pieces, over iterables that are true and empty, and when it is closing: no oracle.
@@ -130,7 +129,7 @@ class TransportRun(Turning):
             return
         pieces, start = [], self.written
         for size in filter(None, sizes):
-            pieces.append(self.cut(size, form, start))
+            pieces.append(self.piece(size, form, start))
             start += size // 4 * 4 if form == "wide" else size
         self.write(label, self.writelines, pieces)
 
@@ -184,7 +183,7 @@ class TransportRun(Turning):
 
     def do_peer_sends(self, label, size):
         try:
-            sent = self.peer.send(PATTERN[self.peer_sent % PERIOD :][:size])
+            sent = self.peer.send(cut(self.peer_sent, size))
         except OSError as error:
             self.note(label, repr(error))
         else:
@@ -197,7 +196,7 @@ class TransportRun(Turning):
         except OSError as error:
             self.note(label, repr(error))
         else:
-            assert data == PATTERN[self.peer_got % PERIOD :][: len(data)], "the bytes sent are not those written"
+            assert data == cut(self.peer_got, len(data)), "the bytes sent are not those written"
             self.peer_got += len(data)
             self.note(label, len(data))
 
@@ -214,6 +213,8 @@ class TransportRun(Turning):
 
     def check(self):
         """What callbacks a transport may make, in which order."""
+        if self.stumbled:
+            return
         assert self.peer_got <= self.written
         events = self.events
         assert events[0] == "connection_made"

@@ -63,11 +63,11 @@ class Words:
         self.trace.append((round(self.loop.time() / UNIT), variable.get(), *words))
 
     def delay(self, steps):
-        """Seconds from now to a time that no other timer has; not positive ones are as they are."""
-        if steps <= 0:
-            return steps
+        """Seconds from now to a time that no other timer has; it is over already if `steps` is not positive."""
         self.timers += 1
         assert self.timers < STEP, "more timers than a step has times"
+        if steps <= 0:
+            return -self.timers * UNIT
         now = round(self.loop.time() / UNIT)
         return ((now // STEP + steps) * STEP + self.timers - now) * UNIT
 
@@ -99,6 +99,7 @@ class Words:
             except asyncio.InvalidStateError as error:
                 # Its text has the future's repr, with addresses.
                 return type(error).__name__
+        return None
 
     def act_set_exception(self, label, slot, value):
         wrong = {8: StopIteration, 9: asyncio.CancelledError}.get(value)
@@ -107,14 +108,17 @@ class Words:
                 self.futures[slot].set_exception(Boom(value) if wrong is None else wrong(value))
             except (asyncio.InvalidStateError, TypeError) as error:
                 return type(error).__name__
+        return None
 
     def act_cancel_future(self, label, slot):
         if self.futures[slot] is not None:
             return self.futures[slot].cancel(label)
+        return None
 
     def act_look_future(self, label, slot):
         if self.futures[slot] is not None:
             return state(self.futures[slot])
+        return None
 
     def both(self, slot, of_task):
         found = self.tasks[slot] if of_task else self.futures[slot]
@@ -147,6 +151,7 @@ class Words:
     def act_cancel_task(self, label, slot):
         if self.tasks[slot] is not None:
             return self.tasks[slot].cancel(label)
+        return None
 
     def act_look_task(self, label, slot):
         task = self.tasks[slot]
@@ -155,6 +160,7 @@ class Words:
             stack = [frame for frame in task.get_stack() if frame.f_code.co_flags & inspect.CO_COROUTINE]
             frames = [(frame.f_code.co_name, frame.f_lineno) for frame in stack]
             return state(task), task.get_name(), task.cancelling(), frames, len(asyncio.all_tasks(self.loop))
+        return None
 
     # Handles.
 
@@ -175,6 +181,7 @@ class Words:
     def act_look_handle(self, label, slot):
         if self.handles[slot] is not None:
             return self.handles[slot].cancelled()
+        return None
 
     # The rest.
 
