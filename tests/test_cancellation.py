@@ -5,6 +5,8 @@ of callbacks (test_order.py).
 """
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -506,3 +508,76 @@ def test_run_until_complete_of_a_cancelled_task(loop):
     with pytest.raises(asyncio.CancelledError):
         loop.run_until_complete(task)
     assert task.cancelled()
+
+
+IN_A_CIRCLE = """
+import asyncio, os, sys
+if sys.argv[1] == "roundel":
+    import roundel
+    loop = roundel.new_event_loop()
+else:
+    loop = asyncio.SelectorEventLoop()
+tasks = {}
+
+async def waits_for(name):
+    await tasks[name]
+
+async def main():
+    tasks["a"] = loop.create_task(waits_for("b"))
+    tasks["b"] = loop.create_task(waits_for("a"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    try:
+        tasks["a"].cancel()
+    except RecursionError:
+        print("refused", flush=True)
+        os._exit(0)
+
+loop.run_until_complete(main())
+"""
+
+
+def test_tasks_that_wait_for_each_other_in_a_circle(kind):
+    """Cancelling one is an error, and not the end of the interpreter."""
+    command = [sys.executable, "-c", IN_A_CIRCLE, kind.name]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=25)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "refused\n", "")
+
+
+def test_a_long_chain_of_waiting_tasks(loop, run):
+    async def waits_for(task):
+        await task
+
+    async def forever():
+        await loop.create_future()
+
+    async def main():
+        tasks = [loop.create_task(forever())]
+        for _ in range(100):
+            tasks.append(loop.create_task(waits_for(tasks[-1])))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert tasks[-1].cancel("all of you")
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(result) for result in results} == {asyncio.CancelledError}
+        assert [task.cancelling() for task in tasks] == [1] * len(tasks)
+
+    run(main())
+
+
+def test_an_error_from_a_future_is_chained(loop, run):
+    """Raised in the context of what is being handled, as any other."""
+
+    async def main():
+        future = loop.create_future()
+        future.set_exception(ValueError("from the future"))
+        for get in (future.__await__().__next__, future.result):
+            with pytest.raises(ValueError, match="from the future") as caught:  # noqa: PT012
+                try:
+                    raise KeyError("before")
+                except KeyError:
+                    get()
+            assert isinstance(caught.value.__context__, KeyError)
+            caught.value.__context__ = None
+
+    run(main())

@@ -92,6 +92,15 @@ pub fn call_method_named<const N: usize>(
     }
 }
 
+/// Raises an exception that exists already, in the context of the one that is being handled, if one is: as `raise`.
+pub fn raised(py: Python<'_>, exception: &Obj) -> PyErr {
+    // SAFETY: an exception instance and its class; sets the error indicator, which is fetched at once.
+    unsafe {
+        ffi::PyErr_SetObject(ffi::Py_TYPE(exception.as_ptr()).cast(), exception.as_ptr());
+    }
+    PyErr::fetch(py)
+}
+
 /// A tuple of these.
 pub fn tuple<'a>(py: Python<'_>, items: impl ExactSizeIterator<Item = &'a Obj>) -> PyResult<Obj> {
     // SAFETY: PyTuple_New returns a new tuple or null; each place is filled once with an owned reference.

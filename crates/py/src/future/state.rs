@@ -176,7 +176,7 @@ fn restore_traceback(py: Python<'_>, exception: &Obj, traceback: Option<Obj>) ->
 pub fn result(this: This<'_, Future>) -> PyResult<Obj> {
     match outcome(this)? {
         Outcome::Value(value) => Ok(value),
-        Outcome::Exception(exception) => Err(PyErr::from_value(exception.into_bound(this.py()))),
+        Outcome::Exception(exception) => Err(call::raised(this.py(), &exception)),
     }
 }
 
@@ -185,7 +185,7 @@ pub fn exception(this: This<'_, Future>) -> PyResult<Obj> {
     let py = this.py();
     match this.state.get() {
         State::Pending => Err(invalid("Exception is not set.")),
-        State::Cancelled => Err(PyErr::from_value(cancelled_error(this)?.into_bound(py))),
+        State::Cancelled => Err(call::raised(py, &cancelled_error(this)?)),
         State::Returned => {
             this.log_traceback.set(false);
             Ok(Obj::none(py))

@@ -169,12 +169,15 @@ fn writelines(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> 
     if this.unsent_len.get() == 0 {
         return Ok(done);
     }
-    if was_empty {
+    // From 3.12 on asyncio tries at once, also behind what is unsent already.
+    if was_empty || cfg!(Py_3_12) {
         flush(this)?;
         if this.unsent_len.get() == 0 || this.lost.get() > 0 {
             return Ok(done);
         }
-        watch(this)?;
+        if was_empty {
+            watch(this)?;
+        }
     }
     maybe_pause(this)?;
     Ok(done)
@@ -379,7 +382,7 @@ fn set_limits(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> 
         (None, Some(low)) => low.saturating_mul(4),
         (None, None) => HIGH_WATER as i64,
     };
-    let low = low.unwrap_or(high / 4);
+    let low = low.unwrap_or(high.div_euclid(4));
     if !(high >= low && low >= 0) {
         return Err(PyValueError::new_err(format!(
             "high ({high}) must be >= low ({low}) must be >= 0"
