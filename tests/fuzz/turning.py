@@ -4,6 +4,7 @@ Owns: one turn, the trace, the bytes to send, what reaches the exception handler
 Leaves out: the scripts (transport_script.py, socket_script.py).
 """
 
+import abc
 import gc
 import logging
 import os
@@ -42,7 +43,7 @@ def told(error):
     return type(error).__name__, plain(str(error))
 
 
-class Turning:
+class Turning(abc.ABC):
     """A script's run on one loop."""
 
     def __init__(self, kind):
@@ -124,8 +125,10 @@ class Turning:
             raise self.broken
         return self.trace
 
+    @abc.abstractmethod
     def play(self):
-        raise NotImplementedError
+        """Do what the script says, on self.loop."""
 
+    @abc.abstractmethod
     def let_go(self):
-        raise NotImplementedError
+        """Drop what the script has opened and the loop did not close."""
