@@ -6,6 +6,8 @@
 //! | `task`       | `roundel.Task`: steps, cancelling, the current task, all tasks                    |
 //! | `handle`     | `roundel.Handle`, `roundel.TimerHandle`                                           |
 //! | `event_loop` | `LoopCore`, the native half of `roundel.Loop`: scheduling, turns, sources         |
+//! | `wait`       | the awaitable behind `sleep()`, `Lock.acquire()` and their like                   |
+//! | `listener`   | native objects that are told when futures are done                                |
 //! | `transport`  | `SocketTransport`: a stream socket between the loop and a protocol                |
 //! | `stdlib`     | what is used of the interpreter's own asyncio                                     |
 //! | `ffi`        | the border to the interpreter, and every `unsafe` block                           |
@@ -26,9 +28,12 @@ mod event_loop;
 mod ffi;
 mod future;
 mod handle;
+mod listener;
+mod sleep;
 mod stdlib;
 mod task;
 mod transport;
+mod wait;
 
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
@@ -59,8 +64,12 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     stdlib::load(py)?;
     ffi::records::prepare(py, &stdlib::get().task, &stdlib::get().future);
     task::prepare();
+    wait::prepare();
     module.add("InternalError", py.get_type::<ffi::border::InternalError>())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    ffi::function::add_to(module)?;
+    wait::add_to(module)?;
+    sleep::add_to(module)?;
     future::add_to(module)?;
     task::add_to(module)?;
     handle::add_to(module)?;

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::ffi::gil::Global;
-use crate::ffi::{Obj, class};
+use crate::ffi::{CoroutineFunction, Obj, call, class};
 
 /// The looked-up objects. Each field is named after what it is in asyncio.
 pub struct Stdlib {
@@ -27,6 +27,7 @@ pub struct Stdlib {
     /// Whether that function takes `debug=`.
     format_takes_debug: bool,
     pub get_event_loop: Obj,
+    get_running_loop: Obj,
     pub iscoroutine: Obj,
     pub enter_task: Obj,
     pub leave_task: Obj,
@@ -116,6 +117,7 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         format_callback_source: from("asyncio.format_helpers", "_format_callback_source")?,
         format_takes_debug: format_takes_debug(py)?,
         get_event_loop,
+        get_running_loop: from("asyncio.events", "get_running_loop")?,
         iscoroutine: from("asyncio.coroutines", "iscoroutine")?,
         enter_task: from("asyncio.tasks", "_enter_task")?,
         leave_task: from("asyncio.tasks", "_leave_task")?,
@@ -255,4 +257,17 @@ pub fn format_callback_source(
     Ok(function
         .call((callback.bind(py), args.bind(py)), Some(&kwargs))?
         .into())
+}
+
+/// The loop that runs in this thread. `RuntimeError` if none does.
+pub fn running_loop(py: Python<'_>) -> PyResult<Obj> {
+    call::call(py, &get().get_running_loop, [])
+}
+
+/// Adds a coroutine function to the module, in the place of asyncio's of that name.
+pub fn put_function(module: &Bound<'_, PyModule>, function: CoroutineFunction) -> PyResult<()> {
+    let (py, name) = (module.py(), function.name());
+    let stock = py.import("asyncio")?.getattr_opt(name)?;
+    let function = function.replacing(py, stock.map(Obj::from))?;
+    module.add(name, function.bind(py))
 }

@@ -11,6 +11,10 @@ pub enum Callback {
     Step(Obj),
     /// A task whose awaited future is done.
     Wakeup(Obj),
+    /// A native object whose timer is due.
+    Due(Obj),
+    /// A native listener, and the future that is done.
+    Told(Obj, Obj),
     /// A transport that begins to read.
     Start(Obj),
     /// A transport whose socket is readable.
@@ -26,6 +30,8 @@ impl Callback {
             Callback::Handle(object)
             | Callback::Step(object)
             | Callback::Wakeup(object)
+            | Callback::Due(object)
+            | Callback::Told(object, _)
             | Callback::Start(object)
             | Callback::Readable(object)
             | Callback::Writable(object) => object,
@@ -35,5 +41,8 @@ impl Callback {
     /// Shows the garbage collector what it holds.
     pub fn traverse(&self, visitor: &mut Visitor<'_>) {
         visitor.object(self.object());
+        if let Callback::Told(_, done) = self {
+            visitor.object(done);
+        }
     }
 }

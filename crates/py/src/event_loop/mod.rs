@@ -6,6 +6,7 @@
 //! (futures and tasks), `sources` (readers, writers, signals), `run` (the turn), `home` (whose loop).
 //! Trade: the kernel is reached through a counted pointer, so that closing the loop inside anything is sound.
 
+pub mod alarm;
 mod callback;
 mod calls;
 mod home;
@@ -29,6 +30,7 @@ use pyo3::types::PyString;
 use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
 use crate::stdlib;
 
+pub use alarm::{Alarm, Rings, When};
 pub use callback::Callback;
 pub use home::Home;
 pub use watch::Watch;
@@ -50,6 +52,8 @@ pub struct LoopCore {
     pub(crate) overridden: Cell<bool>,
     /// Whether one stands in front of `time`.
     pub(crate) own_clock: Cell<bool>,
+    /// Whether one stands in front of `call_later` or `call_at`.
+    pub(crate) own_timers: Cell<bool>,
     task_factory: Slot,
     /// The task that is in a step, for the probe.
     #[cfg(feature = "observe")]
@@ -122,7 +126,7 @@ fn open(this: This<'_, LoopCore>) -> PyResult<()> {
     Ok(())
 }
 
-/// Finds out whether the class derives from ours with a `call_soon` or a clock of its own.
+/// Finds out whether the class derives from ours with a `call_soon`, timers or a clock of its own.
 fn look_for_overrides(this: This<'_, LoopCore>) -> PyResult<()> {
     let py = this.py();
     let own = LoopCore::class().object(py);
@@ -135,6 +139,8 @@ fn look_for_overrides(this: This<'_, LoopCore>) -> PyResult<()> {
     };
     this.overridden.set(replaced(intern!(py, "call_soon"))?);
     this.own_clock.set(replaced(intern!(py, "time"))?);
+    let own_timers = replaced(intern!(py, "call_later"))? || replaced(intern!(py, "call_at"))?;
+    this.own_timers.set(own_timers);
     Ok(())
 }
 
@@ -145,6 +151,8 @@ fn attribute_changes(this: This<'_, LoopCore>, name: &Obj) {
         this.overridden.set(true);
     } else if name.eq("time").unwrap_or(true) {
         this.own_clock.set(true);
+    } else if name.eq("call_later").unwrap_or(true) || name.eq("call_at").unwrap_or(true) {
+        this.own_timers.set(true);
     }
 }
 

@@ -6,12 +6,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use roundel_core::{Poll as _, TurnError};
 
-use super::{Callback, Kernel, LoopCore, call_exception_handler, time};
+use super::{Callback, Kernel, LoopCore, alarm, call_exception_handler, time};
 use crate::ffi::{Builder, Obj, This, border, gil};
 use crate::handle::Handle;
-use crate::stdlib;
 use crate::task::{self, Task};
-use crate::transport;
+use crate::{listener, stdlib, transport};
 
 /// Turns until `stop()`. An error is a `KeyboardInterrupt` or `SystemExit`: everything else is reported and the loop
 /// goes on.
@@ -105,6 +104,8 @@ fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
         Callback::Handle(_) => This::<Handle>::instance(py, object).map_or(Ok(()), Handle::run),
         Callback::Step(_) => This::<Task>::instance(py, object).map_or(Ok(()), task::run_step),
         Callback::Wakeup(_) => This::<Task>::instance(py, object).map_or(Ok(()), task::run_wakeup),
+        Callback::Due(_) => alarm::ring(py, object),
+        Callback::Told(_, done) => listener::tell(py, object, done),
         Callback::Start(_) => transport::start(py, object),
         Callback::Readable(_) => transport::readable(py, object),
         Callback::Writable(_) => transport::writable(py, object),
@@ -128,6 +129,7 @@ fn report(this: This<'_, LoopCore>, callback: &Callback, error: PyErr) -> PyResu
     let key = match callback {
         Callback::Handle(_) => "handle",
         Callback::Step(_) | Callback::Wakeup(_) => "task",
+        Callback::Due(_) | Callback::Told(..) => "awaitable",
         Callback::Start(_) | Callback::Readable(_) | Callback::Writable(_) => "transport",
     };
     context.set_item(key, callback.object().bind(py))?;
@@ -145,7 +147,9 @@ fn describe(py: Python<'_>, callback: &Callback) -> PyResult<String> {
             Some(owner) if owner.is_instance(stdlib::get().task.bind(py))? => owner.repr()?,
             Some(_) | None => object.str()?,
         },
-        Callback::Step(_) | Callback::Wakeup(_) => object.repr()?,
+        Callback::Step(_) | Callback::Wakeup(_) | Callback::Due(_) | Callback::Told(..) => {
+            object.repr()?
+        }
         Callback::Start(_) => return Ok(format!("<start of {}>", object.repr()?)),
         Callback::Readable(_) => return Ok(format!("<read event of {}>", object.repr()?)),
         Callback::Writable(_) => return Ok(format!("<write event of {}>", object.repr()?)),

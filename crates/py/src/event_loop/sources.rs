@@ -101,6 +101,8 @@ fn cancel_replaced(py: Python<'_>, replaced: Option<Callback>) -> PyResult<()> {
         Some(
             Callback::Step(_)
             | Callback::Wakeup(_)
+            | Callback::Due(_)
+            | Callback::Told(..)
             | Callback::Start(_)
             | Callback::Readable(_)
             | Callback::Writable(_),

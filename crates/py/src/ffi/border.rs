@@ -339,6 +339,116 @@ where
     }
 }
 
+/// `tp_iternext` of what [`send`] serves too: the value at the end travels in a `StopIteration`.
+pub(super) unsafe extern "C" fn resume<T: Native, F>(slf: *mut ffi::PyObject) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(This<'a, T>) -> PyResult<Resumed> + Copy,
+{
+    // SAFETY: as in `unary`.
+    unsafe {
+        enter(slf, ptr::null_mut(), |this| {
+            match conjure::<F>()(this)? {
+                Resumed::Yielded(value) => Ok(value.into_ptr()),
+                // Null without an error ends an iteration with None.
+                Resumed::Returned(value) if value.is_none() => Ok(ptr::null_mut()),
+                Resumed::Returned(value) => Err(super::coroutine::stop(this.py(), &value)?),
+                Resumed::Raised(error) => Err(error),
+            }
+        })
+    }
+}
+
+unsafe extern "C" {
+    /// A bound method. Part of the C API that pyo3 does not declare.
+    fn PyMethod_New(
+        function: *mut ffi::PyObject,
+        instance: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
+}
+
+/// `tp_descr_get` of a function: bound to an instance, itself on a class.
+pub(super) unsafe extern "C" fn bind_method(
+    function: *mut ffi::PyObject,
+    instance: *mut ffi::PyObject,
+    _class: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter calls attached, with a valid function and an instance, None or null.
+    unsafe {
+        if instance.is_null() || instance == ffi::Py_None() {
+            Obj::from_borrowed(function).into_ptr()
+        } else {
+            PyMethod_New(function, instance)
+        }
+    }
+}
+
+/// What an instance that was made without a function calls.
+pub(super) unsafe extern "C" fn not_callable(
+    _callable: *mut ffi::PyObject,
+    _args: *const *mut ffi::PyObject,
+    _count: usize,
+    _names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter calls attached.
+    let py = unsafe { Python::assume_attached() };
+    PyTypeError::new_err("this function was made without anything to call").restore(py);
+    ptr::null_mut()
+}
+
+/// Vectorcall of a function of a module.
+pub(super) unsafe extern "C" fn call_function<F>(
+    _callable: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(Python<'a>, Args<'a>) -> PyResult<Obj> + Copy,
+{
+    // SAFETY: the interpreter calls attached, with valid arguments that the caller keeps alive.
+    unsafe {
+        let py = Python::assume_attached();
+        guard(py, ptr::null_mut(), || {
+            let count = ffi::PyVectorcall_NARGS(count) as usize;
+            let args = Args::from_vectorcall(args, count, &names);
+            conjure::<F>()(py, args).map(Obj::into_ptr)
+        })
+    }
+}
+
+/// Vectorcall of a function of a class: the first argument is the instance.
+pub(super) unsafe extern "C" fn call_method<T: Native, F>(
+    _callable: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
+{
+    // SAFETY: as in `call_function`; there is a first argument when the count says so.
+    unsafe {
+        let py = Python::assume_attached();
+        guard(py, ptr::null_mut(), || {
+            let count = ffi::PyVectorcall_NARGS(count) as usize;
+            let name = T::NAME.to_string_lossy();
+            if count == 0 {
+                return Err(PyTypeError::new_err(format!(
+                    "a method of {name} needs an instance of it"
+                )));
+            }
+            let slf = *args;
+            if ffi::PyObject_TypeCheck(slf, T::class().as_type()) == 0 {
+                return Err(PyTypeError::new_err(format!(
+                    "a method of {name} was called on another object"
+                )));
+            }
+            let rest = Args::from_vectorcall(args.add(1), count - 1, &names);
+            conjure::<F>()(This::new(py, slf), rest).map(Obj::into_ptr)
+        })
+    }
+}
+
 /// Reports an error that has nowhere to go, as `sys.unraisablehook` does.
 pub fn unraisable(py: Python<'_>, error: PyErr, object: &Obj) {
     error.write_unraisable(py, Some(object.bind(py)));

@@ -17,6 +17,7 @@ use super::border;
 use super::bound::definition_without_args;
 use super::class::{Class, Native, This, allocate_from_python, clear, dealloc, finalize, traverse};
 use super::coroutine::Resumed;
+use super::function::CoroutineFunction;
 use super::obj::Obj;
 
 /// What a class is laid out behind.
@@ -37,6 +38,9 @@ pub struct Builder<T> {
     methods: Vec<ffi::PyMethodDef>,
     attributes: Vec<ffi::PyGetSetDef>,
     shared: Vec<(&'static CStr, ffi::PyMethodDef)>,
+    coroutines: Vec<CoroutineFunction>,
+    /// Where in the Rust value the function is that a call of an instance runs.
+    vectorcall: Option<usize>,
     _class: PhantomData<T>,
 }
 
@@ -48,6 +52,8 @@ impl<T: Native> Builder<T> {
             methods: Vec::new(),
             attributes: Vec::new(),
             shared: Vec::new(),
+            coroutines: Vec::new(),
+            vectorcall: None,
             _class: PhantomData,
         };
         builder.slot(ffi::Py_tp_doc, T::DOC.as_ptr().cast_mut().cast());
@@ -115,6 +121,25 @@ impl<T: Native> Builder<T> {
             PyCFunctionFastWithKeywords: border::shared_method::<T, F>,
         };
         self.shared.push((name, definition));
+        self
+    }
+
+    /// Adds a coroutine method: one that returns what is to be awaited. `qualname` is `Class.method`.
+    pub fn coroutine<F>(mut self, qualname: &'static str, function: F, doc: &'static str) -> Self
+    where
+        F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
+    {
+        let function = CoroutineFunction::of_class::<T, F>(qualname, function, doc);
+        self.coroutines.push(function);
+        self
+    }
+
+    /// Lets instances be called: the Rust value holds the function at this offset, for an instance its own. They bind
+    /// to instances of a class that they are an attribute of, as functions do.
+    pub(super) fn callable(mut self, vectorcall: usize) -> Self {
+        self.vectorcall = Some(vectorcall);
+        self.slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void);
+        self.slot(ffi::Py_tp_descr_get, border::bind_method as *mut c_void);
         self
     }
 
@@ -196,6 +221,16 @@ impl<T: Native> Builder<T> {
         self
     }
 
+    /// What each resume runs, by `next()` and by `PyIter_Send`; a value sent is ignored.
+    pub fn resumes<F>(mut self, _function: F) -> Self
+    where
+        F: for<'a> Fn(This<'a, T>) -> PyResult<Resumed> + Copy,
+    {
+        self.slot(ffi::Py_tp_iternext, border::resume::<T, F> as *mut c_void);
+        self.slot(ffi::Py_am_send, border::send::<T, F> as *mut c_void);
+        self
+    }
+
     /// `<`, `==` and so on; `None` is `NotImplemented`.
     pub fn compare<F>(mut self, _function: F) -> Self
     where
@@ -268,6 +303,15 @@ impl<T: Native> Builder<T> {
                 size += pointer;
             }
         }
+        if let Some(place) = self.vectorcall {
+            members.push(ffi::PyMemberDef {
+                name: c"__vectorcalloffset__".as_ptr(),
+                type_code: ffi::Py_T_PYSSIZET,
+                offset: (offset + place) as ffi::Py_ssize_t,
+                flags: ffi::Py_READONLY,
+                doc: ptr::null(),
+            });
+        }
         // The tables live as long as the class, which is as long as the process.
         if !members.is_empty() {
             // SAFETY: an all-zero definition ends the table.
@@ -291,12 +335,16 @@ impl<T: Native> Builder<T> {
             self.slot(ffi::Py_tp_getset, attributes.cast());
         }
         self.slot(0, ptr::null_mut());
+        let mut flags =
+            ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
+        if self.vectorcall.is_some() {
+            flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
+        }
         let mut spec = ffi::PyType_Spec {
             name: T::NAME.as_ptr(),
             basicsize: size as c_int,
             itemsize: 0,
-            flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC)
-                as c_uint,
+            flags: flags as c_uint,
             slots: self.slots.as_mut_ptr(),
         };
         // SAFETY: the spec and its tables are valid, `bases` is null or a type; the result is a new type or an error.
@@ -329,6 +377,15 @@ impl<T: Native> Builder<T> {
             object
                 .bind(py)
                 .setattr(&*name.to_string_lossy(), descriptor.bind(py))?;
+        }
+        for function in self.coroutines {
+            let name = function.name();
+            let stock = match &base {
+                Base::Python(parent) | Base::C(parent) => parent.bind(py).getattr_opt(name)?,
+                Base::Object | Base::Native(_) => None,
+            };
+            let function = function.replacing(py, stock.map(Obj::from))?;
+            object.bind(py).setattr(name, function.bind(py))?;
         }
         // The class is kept for the life of the process: Rust code refers to it.
         class

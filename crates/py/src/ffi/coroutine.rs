@@ -43,3 +43,22 @@ pub fn stop_value(py: Python<'_>, error: &PyErr) -> Option<Obj> {
     }
     error.value(py).getattr("value").ok().map(Obj::from)
 }
+
+/// The `StopIteration` that carries a value out of an iterator.
+pub fn stop(py: Python<'_>, value: &Obj) -> PyResult<PyErr> {
+    // SAFETY: a class and a value, both valid; sets the error indicator, which is fetched at once.
+    unsafe {
+        let class = ffi::PyExc_StopIteration;
+        // The interpreter takes a tuple for the exception's arguments, and an exception for the one to raise.
+        if ffi::PyTuple_Check(value.as_ptr()) != 0
+            || ffi::PyExceptionInstance_Check(value.as_ptr()) != 0
+        {
+            let made = ffi::PyObject_CallOneArg(class, value.as_ptr());
+            let made = Obj::from_owned_or_err(py, made)?;
+            ffi::PyErr_SetObject(class, made.as_ptr());
+        } else {
+            ffi::PyErr_SetObject(class, value.as_ptr());
+        }
+    }
+    Ok(PyErr::fetch(py))
+}

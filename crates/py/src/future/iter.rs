@@ -97,8 +97,8 @@ const THROW: Signature<3> = Signature {
     positional: 3,
 };
 
-fn throw(this: This<'_, FutureIter>, args: Args<'_>) -> PyResult<Obj> {
-    let py = this.py();
+/// The exception that `throw(type, value=None, traceback=None)` stands for.
+pub fn thrown_in(py: Python<'_>, args: Args<'_>) -> PyResult<Obj> {
     let [kind, value, traceback] = args.parse(py, &THROW)?;
     if value.is_some() && py.version_info() >= (3, 12) {
         let text = c"the (type, exc, tb) signature of throw() is deprecated, use the single-arg signature instead.";
@@ -147,8 +147,13 @@ fn throw(this: This<'_, FutureIter>, args: Args<'_>) -> PyResult<Obj> {
     if let Some(traceback) = traceback {
         exception.setattr(intern!(py, "__traceback__"), traceback)?;
     }
+    Ok(exception.into())
+}
+
+fn throw(this: This<'_, FutureIter>, args: Args<'_>) -> PyResult<Obj> {
+    let exception = thrown_in(this.py(), args)?;
     this.future.set(None);
-    Err(PyErr::from_value(exception))
+    Err(PyErr::from_value(exception.into_bound(this.py())))
 }
 
 /// Adds the class to the module.

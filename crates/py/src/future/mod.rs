@@ -25,8 +25,9 @@ use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, c
 use crate::stdlib;
 use crate::task::Task;
 
+pub use iter::thrown_in;
 pub use state::{Outcome, State, cancel, cancelled_error, outcome, raise, set_result};
-pub use waiters::{Waiter, Waiters, add_waiter};
+pub use waiters::{Waiter, Waiters, add_waiter, remove_native};
 
 /// A result that is not there yet.
 #[derive(Default)]

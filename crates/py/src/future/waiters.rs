@@ -7,14 +7,14 @@ use pyo3::types::PyList;
 
 use super::Future;
 use crate::event_loop::schedule;
-use crate::ffi::{Obj, This, Visitor, call, context};
-use crate::task;
+use crate::ffi::{Native as _, Obj, This, Visitor, call, context};
+use crate::{listener, task};
 
 /// One who is told.
 #[derive(Clone)]
 pub enum Waiter {
-    /// A native task whose coroutine awaits the future.
-    Task(Obj),
+    /// A native task whose coroutine awaits the future, or a native watcher.
+    Native(Obj),
     /// A callable and its context.
     Callback(Obj, Obj),
 }
@@ -23,7 +23,7 @@ impl Waiter {
     /// Shows the collector what it holds.
     pub fn traverse(&self, visitor: &mut Visitor<'_>) {
         match self {
-            Waiter::Task(task) => visitor.object(task),
+            Waiter::Native(task) => visitor.object(task),
             Waiter::Callback(callback, context) => {
                 visitor.object(callback);
                 visitor.object(context);
@@ -33,11 +33,10 @@ impl Waiter {
 
     fn is(&self, other: &Waiter) -> bool {
         match (self, other) {
-            (Waiter::Task(a), Waiter::Task(b)) => a.is(b),
+            (Waiter::Native(a), Waiter::Native(b)) => a.is(b),
             (Waiter::Callback(a, x), Waiter::Callback(b, y)) => a.is(b) && x.is(y),
-            (Waiter::Task(_), Waiter::Callback(..)) | (Waiter::Callback(..), Waiter::Task(_)) => {
-                false
-            }
+            (Waiter::Native(_), Waiter::Callback(..))
+            | (Waiter::Callback(..), Waiter::Native(_)) => false,
         }
     }
 }
@@ -64,7 +63,8 @@ impl Waiters {
         }
     }
 
-    fn push(&mut self, waiter: Waiter) {
+    /// Adds one at the end.
+    pub fn push(&mut self, waiter: Waiter) {
         *self = match std::mem::take(self) {
             Waiters::None => Waiters::One(waiter),
             Waiters::One(first) => Waiters::Many(vec![first, waiter]),
@@ -97,7 +97,7 @@ pub fn add_waiter(this: This<'_, Future>, waiter: Waiter) -> PyResult<()> {
 
 fn tell(this: This<'_, Future>, waiter: &Waiter) -> PyResult<()> {
     match waiter {
-        Waiter::Task(task) => wake(this, task),
+        Waiter::Native(native) => wake(this, native),
         Waiter::Callback(callback, context) => {
             schedule::done_callback(this.py(), &this.home, callback, &this.object(), context)
         }
@@ -108,7 +108,7 @@ fn wake(this: This<'_, Future>, waiting: &Obj) -> PyResult<()> {
     let py = this.py();
     match This::<task::Task>::instance(py, waiting) {
         Some(waiting) => task::wake_soon(waiting, &this.object(), &this.home),
-        None => Ok(()),
+        None => listener::tell_soon(py, &this.home, waiting, &this.object()),
     }
 }
 
@@ -127,7 +127,7 @@ pub fn remove_callback(this: This<'_, Future>, callback: &Obj) -> PyResult<i64> 
     for waiter in before.iter() {
         let candidate = match waiter {
             Waiter::Callback(candidate, _) => candidate.clone(),
-            Waiter::Task(task) => task::wakeup_callable(py, task)?,
+            Waiter::Native(native) => callable(py, native)?,
         };
         if candidate.is(callback) || candidate.bind(py).eq(callback.bind(py))? {
             equal.push(waiter.clone());
@@ -150,6 +150,28 @@ pub fn remove_callback(this: This<'_, Future>, callback: &Obj) -> PyResult<i64> 
     Ok(removed)
 }
 
+/// What stands for a native waiter in a list of callbacks.
+fn callable(py: Python<'_>, native: &Obj) -> PyResult<Obj> {
+    if task::Task::class().is_instance(native) {
+        task::wakeup_callable(py, native)
+    } else {
+        listener::callable(py, native)
+    }
+}
+
+/// Takes a native waiter out.
+pub fn remove_native(this: This<'_, Future>, native: &Obj) {
+    let old = this.waiters.take();
+    let mut kept = Waiters::None;
+    for waiter in old.iter() {
+        match waiter {
+            Waiter::Native(waiting) if waiting.is(native) => {}
+            Waiter::Native(_) | Waiter::Callback(..) => kept.push(waiter.clone()),
+        }
+    }
+    drop((this.waiters.replace(kept), old));
+}
+
 /// `_callbacks`: a list of pairs, or None.
 pub fn as_list(this: This<'_, Future>) -> PyResult<Obj> {
     let py = this.py();
@@ -158,7 +180,7 @@ pub fn as_list(this: This<'_, Future>) -> PyResult<Obj> {
     for waiter in waiters.iter() {
         let (callback, context) = match waiter {
             Waiter::Callback(callback, context) => (callback.clone(), context.clone()),
-            Waiter::Task(task) => (task::wakeup_callable(py, task)?, task::context_of(py, task)),
+            Waiter::Native(native) => (callable(py, native)?, task::context_of(py, native)),
         };
         pairs.push(call::tuple(py, [&callback, &context].into_iter())?);
     }

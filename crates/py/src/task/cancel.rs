@@ -8,6 +8,7 @@ use super::{Task, observe};
 use crate::ffi::{Obj, This, call};
 use crate::future::{self, Future};
 use crate::stdlib;
+use crate::wait::{self, Wait};
 
 /// How long a chain of tasks that wait for each other may be. A longer one has no end: asyncio recurses then, until
 /// the interpreter stops it.
@@ -70,6 +71,9 @@ fn cancel_object(py: Python<'_>, object: &Obj, message: Option<Obj>) -> PyResult
     }
     if let Some(future) = This::<Future>::exact(py, object) {
         return future::cancel(future, message);
+    }
+    if let Some(wait) = This::<Wait>::exact(py, object) {
+        return wait::cancel(wait, message);
     }
     let names = &stdlib::get().names_msg;
     let message = message.unwrap_or_else(|| Obj::none(py));

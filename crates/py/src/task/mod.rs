@@ -33,6 +33,7 @@ use crate::ffi::{
 };
 use crate::future::{self, AsFuture, Future};
 use crate::stdlib;
+use crate::wait::Wait;
 
 pub use all::list as all_tasks;
 pub use step::{ends_the_run, run_step, run_wakeup};
@@ -213,7 +214,7 @@ impl Task {
 
 /// Whether asyncio accepts the object as a coroutine.
 pub fn is_coroutine(py: Python<'_>, object: &Obj) -> PyResult<bool> {
-    if call::is_plain_coroutine(object) {
+    if call::is_plain_coroutine(object) || Wait::class().is_exact(object) {
         return Ok(true);
     }
     call::call(py, &stdlib::get().iscoroutine, [object])?

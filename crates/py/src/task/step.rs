@@ -10,6 +10,7 @@ use crate::ffi::coroutine::{self, Resumed};
 use crate::ffi::{Obj, This, call, context, records};
 use crate::future::{self, AsFuture, Future, Outcome, Waiter, cancelled_error};
 use crate::stdlib;
+use crate::wait::{self, Wait};
 
 /// Whether the exception ends the run instead of being kept: `KeyboardInterrupt` and `SystemExit`.
 pub fn ends_the_run(py: Python<'_>, error: &PyErr) -> bool {
@@ -39,7 +40,11 @@ pub fn wakeup(this: This<'_, Task>, done: Option<Obj>) -> PyResult<()> {
     let Some(done) = done else {
         return step(this, None);
     };
-    let throw = match future::with_exact(py, &done, future::outcome) {
+    let outcome = match This::<Wait>::exact(py, &done) {
+        Some(wait) => Some(wait::outcome(wait)),
+        None => future::with_exact(py, &done, future::outcome),
+    };
+    let throw = match outcome {
         Some(outcome) => match outcome? {
             Outcome::Value(_) => None,
             Outcome::Exception(exception) => Some(exception),
@@ -174,10 +179,24 @@ fn park(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
             format!("Task cannot await on itself: {}", this.bind().repr()?),
         );
     }
+    if let Some(wait) = This::<Wait>::exact(py, &awaited) {
+        return park_on_wait(this, wait);
+    }
     match future::with_exact(py, &awaited, |future| park_on_native(this, future)) {
         Some(outcome) => outcome,
         None => park_on_foreign(this, awaited),
     }
+}
+
+fn park_on_wait(this: This<'_, Task>, awaited: This<'_, Wait>) -> PyResult<()> {
+    if !awaited.blocking.replace(false) {
+        return throw_soon(this, not_awaited(this, &awaited.object())?);
+    }
+    if !this.future.home.is_same(&awaited.home) {
+        return throw_soon(this, other_loop(this, &awaited.object())?);
+    }
+    wait::park_task(awaited, this.object())?;
+    waits_on(this, awaited.object())
 }
 
 fn park_on_native(this: This<'_, Task>, awaited: This<'_, Future>) -> PyResult<()> {
@@ -187,7 +206,7 @@ fn park_on_native(this: This<'_, Task>, awaited: This<'_, Future>) -> PyResult<(
     if !awaited.blocking.replace(false) {
         return throw_soon(this, not_awaited(this, &awaited.object())?);
     }
-    future::add_waiter(awaited, Waiter::Task(this.object()))?;
+    future::add_waiter(awaited, Waiter::Native(this.object()))?;
     waits_on(this, awaited.object())
 }
 

@@ -1,0 +1,149 @@
+//! A timer of something native: what `call_later` is to Python code, without a handle where the loop is ours.
+//!
+//! Owns: setting and cancelling it, on our loops and on any other. Leaves out: what happens when it rings, which is
+//! [`Rings`], and who can be rung, which [`ring`] knows.
+
+use std::cell::Cell;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use roundel_core::TimerKey;
+
+use super::{Callback, Home, LoopCore, instant, time};
+use crate::ffi::bound::Function;
+use crate::ffi::{Native, Obj, This, Visitor, call};
+use crate::wait::Wait;
+
+/// Something native that a timer can be set for.
+pub trait Rings: Native {
+    /// The time has come.
+    fn rung(this: This<'_, Self>) -> PyResult<()>;
+    /// [`Rings::rung`] for loops that are not ours.
+    fn callable() -> &'static Function<Self>;
+}
+
+/// A timer, or none.
+#[derive(Default)]
+pub struct Alarm(Cell<Set>);
+
+#[derive(Default)]
+enum Set {
+    #[default]
+    No,
+    /// On a loop of ours.
+    Key(TimerKey),
+    /// A handle of any other loop's.
+    Handle(Obj),
+}
+
+/// When it rings.
+#[derive(Clone, Copy)]
+pub enum When<'a> {
+    /// So many seconds from now.
+    Later(&'a Obj),
+    /// When the loop's clock shows this.
+    At(&'a Obj),
+}
+
+impl Alarm {
+    /// Sets it: `target` is rung. One that is set already is forgotten, not cancelled.
+    pub fn set<T: Rings>(
+        &self,
+        py: Python<'_>,
+        home: &Home,
+        when: When<'_>,
+        target: &Obj,
+    ) -> PyResult<()> {
+        let ours = home.with_ours(py, |event_loop| {
+            if event_loop.own_timers.get() {
+                return Ok(None);
+            }
+            let seconds = seconds(event_loop, when)?;
+            let callback = Callback::Due(target.clone());
+            Ok(Some(
+                event_loop.kernel()?.call_at(instant(seconds), callback),
+            ))
+        });
+        let set = match ours {
+            Some(Ok(Some(key))) => Set::Key(key),
+            Some(Err(error)) => return Err(error),
+            Some(Ok(None)) | None => {
+                let callable = T::callable().bind(py, target)?;
+                let event_loop = home.object(py)?;
+                let (name, when) = match when {
+                    When::Later(delay) => (intern!(py, "call_later"), delay),
+                    When::At(when) => (intern!(py, "call_at"), when),
+                };
+                Set::Handle(call::call_method(py, &event_loop, name, [when, &callable])?)
+            }
+        };
+        drop(self.0.replace(set));
+        Ok(())
+    }
+
+    /// Cancels it, if it is set.
+    pub fn cancel(&self, py: Python<'_>, home: &Home) -> PyResult<()> {
+        match self.0.take() {
+            Set::No => Ok(()),
+            Set::Key(key) => {
+                let entry = home.with_ours(py, |event_loop| {
+                    event_loop
+                        .kernel_if_open()
+                        .and_then(|kernel| kernel.cancel_timer(key))
+                });
+                drop(entry);
+                Ok(())
+            }
+            Set::Handle(handle) => {
+                call::call_method(py, &handle, intern!(py, "cancel"), []).map(drop)
+            }
+        }
+    }
+
+    /// It has rung.
+    pub fn over(&self) {
+        drop(self.0.take());
+    }
+
+    /// Shows the collector the handle.
+    pub fn traverse(&self, visitor: &mut Visitor<'_>) {
+        // Taken out and put back: nothing else runs in between.
+        let set = self.0.take();
+        if let Set::Handle(handle) = &set {
+            visitor.object(handle);
+        }
+        self.0.set(set);
+    }
+}
+
+/// The time of the ringing on the loop's clock.
+fn seconds(event_loop: This<'_, LoopCore>, when: When<'_>) -> PyResult<f64> {
+    let py = event_loop.py();
+    match when {
+        When::At(when) => when.bind(py).extract(),
+        When::Later(delay) if !event_loop.own_clock.get() => {
+            match delay.bind(py).cast_exact::<pyo3::types::PyFloat>() {
+                Ok(delay) => Ok(time(event_loop)? + delay.extract::<f64>()?),
+                // Any other number adds as it does in Python.
+                Err(_) => Obj::float(py, time(event_loop)?)
+                    .bind(py)
+                    .add(delay.bind(py))?
+                    .extract(),
+            }
+        }
+        // A class that has its own clock is asked.
+        When::Later(delay) => event_loop
+            .bind()
+            .call_method0(intern!(py, "time"))?
+            .add(delay.bind(py))?
+            .extract(),
+    }
+}
+
+/// A timer on one of our loops is due.
+pub fn ring(py: Python<'_>, target: &Obj) -> PyResult<()> {
+    if let Some(wait) = This::<Wait>::exact(py, target) {
+        return Wait::rung(wait);
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! Coroutine functions written in Rust: what `async def` would have made, as a function of a module or of a class.
+//!
+//! A builtin function cannot say that calling it gives a coroutine. These can: to `inspect` they look like functions,
+//! with the code, defaults and annotations of the function in asyncio whose place they take, so that signatures, mocks
+//! and `iscoroutinefunction` come out the same. In a class they bind as functions do, without a bound method being made
+//! for a plain call.
+
+use std::ffi::CStr;
+use std::mem::offset_of;
+
+use pyo3::exceptions::PyAttributeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::args::Args;
+use super::border;
+use super::builder::{Base, Builder};
+use super::class::{self, Class, Native, This, Visitor};
+use super::obj::{Obj, Slot};
+
+/// A callable that gives coroutines.
+#[repr(C)]
+pub struct CoroutineFunction {
+    /// Where the interpreter looks for what to call.
+    vectorcall: ffi::vectorcallfunc,
+    qualname: &'static str,
+    doc: &'static str,
+    /// asyncio's own function, which says what the arguments are.
+    stock: Slot,
+}
+
+static CLASS: Class = Class::new();
+
+impl Native for CoroutineFunction {
+    const NAME: &'static CStr = c"roundel._roundel.CoroutineFunction";
+    const DOC: &'static CStr = c"A coroutine function written in Rust.";
+    fn class() -> &'static Class {
+        &CLASS
+    }
+    fn fresh() -> Self {
+        Self {
+            vectorcall: border::not_callable,
+            qualname: "",
+            doc: "",
+            stock: Slot::default(),
+        }
+    }
+    fn traverse(&self, visitor: &mut Visitor<'_>) {
+        visitor.slot(&self.stock);
+    }
+    fn clear(&self) {
+        self.stock.set(None);
+    }
+}
+
+impl CoroutineFunction {
+    /// A function of a module.
+    pub fn of_module<F>(qualname: &'static str, _function: F, doc: &'static str) -> Self
+    where
+        F: for<'a> Fn(Python<'a>, Args<'a>) -> PyResult<Obj> + Copy,
+    {
+        Self {
+            vectorcall: border::call_function::<F>,
+            qualname,
+            doc,
+            stock: Slot::default(),
+        }
+    }
+
+    /// A method of `T`'s class.
+    pub(super) fn of_class<T: Native, F>(
+        qualname: &'static str,
+        _function: F,
+        doc: &'static str,
+    ) -> Self
+    where
+        F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
+    {
+        Self {
+            vectorcall: border::call_method::<T, F>,
+            qualname,
+            doc,
+            stock: Slot::default(),
+        }
+    }
+
+    /// As an object that takes the place of `stock`.
+    pub fn replacing(self, py: Python<'_>, stock: Option<Obj>) -> PyResult<Obj> {
+        self.stock.set(stock);
+        class::create(py, self)
+    }
+
+    /// The last part of the qualified name.
+    pub fn name(&self) -> &'static str {
+        self.qualname.rsplit('.').next().unwrap_or_default()
+    }
+}
+
+fn text(py: Python<'_>, text: &str) -> Obj {
+    PyString::new(py, text).into_any().into()
+}
+
+/// An attribute of the function whose place this one takes.
+fn of_stock(this: This<'_, CoroutineFunction>, name: &str) -> PyResult<Obj> {
+    match this.stock.get() {
+        Some(stock) => Ok(stock.bind(this.py()).getattr(name)?.into()),
+        None => Err(PyAttributeError::new_err(name.to_owned())),
+    }
+}
+
+/// Adds the class to the module.
+pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    Builder::<CoroutineFunction>::new()
+        .callable(offset_of!(CoroutineFunction, vectorcall))
+        .repr(|this| {
+            let place = this.as_ptr() as usize;
+            let repr = format!("<function {} at {place:#x}>", this.qualname);
+            Ok(Some(text(this.py(), &repr)))
+        })
+        .no_args(
+            c"__reduce__",
+            |this| Ok(text(this.py(), this.qualname)),
+            c"__reduce__($self, /)\n--\n\nPickled by name.",
+        )
+        .getter(c"__name__", |this| Ok(text(this.py(), this.name())))
+        .getter(c"__qualname__", |this| Ok(text(this.py(), this.qualname)))
+        .getter(c"__module__", |this| Ok(text(this.py(), "roundel")))
+        .getter(c"__doc__", |this| Ok(text(this.py(), this.doc)))
+        .getter(c"__code__", |this| of_stock(this, "__code__"))
+        .getter(c"__defaults__", |this| of_stock(this, "__defaults__"))
+        .getter(c"__kwdefaults__", |this| of_stock(this, "__kwdefaults__"))
+        .getter(c"__annotations__", |this| of_stock(this, "__annotations__"))
+        .build(module, Base::Object)?;
+    Ok(())
+}

@@ -1,0 +1,262 @@
+//! What Python sees of a wait: a coroutine, and while it waits a future.
+
+use pyo3::exceptions::{PyAttributeError, PyTypeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::{Stage, Wait, state};
+use crate::ffi::args::Signature;
+use crate::ffi::coroutine::{self, Resumed};
+use crate::ffi::{Args, Base, Builder, Obj, This, call, context};
+use crate::future::{self, Outcome, Waiter, Waiters};
+use crate::stdlib;
+
+/// A coroutine that was made and never run is nearly always a forgotten `await`: says so in Python's words.
+pub fn never_awaited(this: This<'_, Wait>) {
+    let py = this.py();
+    let warned = py.import(intern!(py, "warnings")).and_then(|warnings| {
+        warnings.call_method1(intern!(py, "_warn_unawaited_coroutine"), (this.bind(),))
+    });
+    if let Err(error) = warned {
+        error.write_unraisable(py, Some(&this.bind()));
+    }
+}
+
+impl Wait {
+    fn name(&self) -> &'static str {
+        self.kind.qualname.rsplit('.').next().unwrap_or_default()
+    }
+
+    fn state(&self) -> &'static str {
+        match self.stage.get() {
+            Stage::Fresh => "created",
+            Stage::Running => "running",
+            Stage::Open | Stage::Parked => "pending",
+            Stage::Woken => "finished",
+            Stage::Cancelled => "cancelled",
+            Stage::Finished => "closed",
+        }
+    }
+}
+
+/// `<coroutine sleep pending for 1.5>`, `<coroutine Lock.acquire pending for <Lock …>>`.
+fn repr(this: This<'_, Wait>) -> PyResult<Option<Obj>> {
+    let py = this.py();
+    let text = match this.owner.get() {
+        Some(owner) => format!(
+            "<coroutine {} {} for {}>",
+            this.kind.qualname,
+            this.state(),
+            owner.bind(py).repr()?
+        ),
+        None => format!("<coroutine {} {}>", this.kind.qualname, this.state()),
+    };
+    Ok(Some(PyString::new(py, &text).into_any().into()))
+}
+
+fn given(py: Python<'_>, resumed: Resumed) -> PyResult<Obj> {
+    match resumed {
+        Resumed::Yielded(value) => Ok(value),
+        Resumed::Returned(value) => Err(coroutine::stop(py, &value)?),
+        Resumed::Raised(error) => Err(error),
+    }
+}
+
+const SEND: Signature<1> = Signature {
+    function: "send",
+    names: [""],
+    required: 1,
+    positional: 1,
+};
+const ADD: Signature<2> = Signature {
+    function: "add_done_callback",
+    names: ["", "context"],
+    required: 1,
+    positional: 1,
+};
+const REMOVE: Signature<1> = Signature {
+    function: "remove_done_callback",
+    names: [""],
+    required: 1,
+    positional: 1,
+};
+
+fn send(this: This<'_, Wait>, args: Args<'_>) -> PyResult<Obj> {
+    let py = this.py();
+    let [value] = args.parse(py, &SEND)?;
+    if this.stage.get() == Stage::Fresh && value.is_some_and(|value| !value.is_none()) {
+        return Err(PyTypeError::new_err(
+            "can't send non-None value to a just-started coroutine",
+        ));
+    }
+    given(py, state::resume(this)?)
+}
+
+fn throw(this: This<'_, Wait>, args: Args<'_>) -> PyResult<Obj> {
+    let exception = future::thrown_in(this.py(), args)?;
+    given(this.py(), state::thrown(this, exception)?)
+}
+
+fn result(this: This<'_, Wait>) -> PyResult<Obj> {
+    let py = this.py();
+    match this.stage.get() {
+        Stage::Woken | Stage::Finished => Ok(Obj::none(py)),
+        Stage::Cancelled => match state::outcome(this)? {
+            Outcome::Exception(error) => Err(call::raised(py, &error)),
+            Outcome::Value(value) => Ok(value),
+        },
+        Stage::Fresh | Stage::Running | Stage::Open | Stage::Parked => Err(PyErr::from_value(
+            stdlib::get()
+                .invalid_state_error
+                .bind(py)
+                .call1(("Result is not set.",))?,
+        )),
+    }
+}
+
+fn remove(this: This<'_, Wait>, callback: &Obj) -> PyResult<i64> {
+    let py = this.py();
+    let before = this.waiters.take();
+    let (mut kept, mut removed) = (Waiters::None, 0);
+    for waiter in before.iter() {
+        let equal = match waiter {
+            Waiter::Callback(candidate, _) => candidate.bind(py).eq(callback.bind(py))?,
+            Waiter::Native(_) => false,
+        };
+        if equal {
+            removed += 1;
+        } else {
+            kept.push(waiter.clone());
+        }
+    }
+    drop(this.waiters.replace(kept));
+    Ok(removed)
+}
+
+/// Adds the class to the module.
+pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let builder = Builder::<Wait>::new()
+        .repr(repr)
+        .iter(|this| Ok(Some(this.object())))
+        .awaits(|this| Ok(Some(this.object())))
+        .resumes(state::resume)
+        .method(
+            c"send",
+            send,
+            c"send($self, value, /)\n--\n\nResume; StopIteration carries the result.",
+        )
+        .method(
+            c"throw",
+            throw,
+            c"throw($self, type, value=None, traceback=None, /)\n--\n\nRaise the exception where it waits.",
+        )
+        .no_args(
+            c"close",
+            |this| state::close(this).map(|()| Obj::none(this.py())),
+            c"close($self, /)\n--\n\nEnd it where it waits.",
+        )
+        .getter(c"__name__", |this| Ok(PyString::new(this.py(), this.name()).into_any().into()))
+        .getter(c"__qualname__", |this| {
+            Ok(PyString::new(this.py(), this.kind.qualname).into_any().into())
+        })
+        .getter(c"cr_running", |this| {
+            Ok(Obj::bool(this.py(), this.stage.get() == Stage::Running))
+        })
+        .getter(c"cr_origin", |this| Ok(Obj::none(this.py())))
+        .getter(c"cr_suspended", |this| {
+            let suspended = !matches!(
+                this.stage.get(),
+                Stage::Fresh | Stage::Running | Stage::Finished
+            );
+            Ok(Obj::bool(this.py(), suspended))
+        });
+    as_future(builder).build(module, Base::Object)?;
+    Ok(())
+}
+
+/// The protocol of asyncio's futures, for tasks that are not ours.
+fn as_future(builder: Builder<Wait>) -> Builder<Wait> {
+    builder
+        .property(
+            c"_asyncio_future_blocking",
+            |this| match this.stage.get() {
+                // Not a future: what is not waiting is a coroutine.
+                Stage::Fresh | Stage::Running | Stage::Open | Stage::Finished => Ok(Obj::none(this.py())),
+                Stage::Parked | Stage::Woken | Stage::Cancelled => {
+                    Ok(Obj::bool(this.py(), this.blocking.get()))
+                }
+            },
+            |this, value| {
+                let Some(value) = value else {
+                    return Err(PyAttributeError::new_err("cannot delete attribute"));
+                };
+                this.blocking.set(value.bind(this.py()).is_truthy()?);
+                Ok(())
+            },
+        )
+        .getter(c"_loop", |this| Ok(this.home.object_or_none(this.py())))
+        .no_args(
+            c"get_loop",
+            |this| Ok(this.home.object_or_none(this.py())),
+            c"get_loop($self, /)\n--\n\nThe loop of the task that waits.",
+        )
+        .no_args(
+            c"done",
+            |this| {
+                let done = matches!(
+                    this.stage.get(),
+                    Stage::Woken | Stage::Cancelled | Stage::Finished
+                );
+                Ok(Obj::bool(this.py(), done))
+            },
+            c"done($self, /)\n--\n\nWhether it no longer waits.",
+        )
+        .no_args(
+            c"cancelled",
+            |this| Ok(Obj::bool(this.py(), this.is_cancelled())),
+            c"cancelled($self, /)\n--\n\nWhether it was cancelled.",
+        )
+        .method(
+            c"cancel",
+            |this, args| {
+                let message = future::cancel_argument(this.py(), args)?;
+                Ok(Obj::bool(this.py(), state::cancel(this, message)?))
+            },
+            c"cancel($self, /, msg=None)\n--\n\nEnd the wait with a CancelledError.",
+        )
+        .no_args(
+            c"result",
+            result,
+            c"result($self, /)\n--\n\nNone once it no longer waits; CancelledError if it was cancelled.",
+        )
+        .no_args(
+            c"exception",
+            |this| result(this),
+            c"exception($self, /)\n--\n\nNone once it no longer waits; CancelledError if it was cancelled.",
+        )
+        .method(
+            c"add_done_callback",
+            |this, args| {
+                let py = this.py();
+                let [callback, given] = args.parse(py, &ADD)?;
+                let Some(callback) = callback else { return Ok(Obj::none(py)) };
+                let context = match given.filter(|context| !context.is_none()) {
+                    Some(context) => context.clone(),
+                    None => context::copy_current(py)?,
+                };
+                state::add_waiter(this, Waiter::Callback(callback.clone(), context))?;
+                Ok(Obj::none(py))
+            },
+            c"add_done_callback($self, fn, /, *, context=None)\n--\n\nCall fn(wait) by call_soon when it no longer waits.",
+        )
+        .method(
+            c"remove_done_callback",
+            |this, args| {
+                let [callback] = args.parse(this.py(), &REMOVE)?;
+                let removed = callback.map_or(Ok(0), |callback| remove(this, callback))?;
+                Ok(Obj::int(this.py(), removed))
+            },
+            c"remove_done_callback($self, fn, /)\n--\n\nRemove every callback equal to fn; returns how many there were.",
+        )
+}

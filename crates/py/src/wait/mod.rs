@@ -1,0 +1,204 @@
+//! A wait: the awaitable that `sleep()`, `Lock.acquire()`, `Queue.get()` and their like return, written in Rust.
+//!
+//! One object is all three things that asyncio makes for such a call: the coroutine, the future that it waits on and the
+//! callback that wakes the task. To `await` it is a coroutine (`send`, `throw`, `close`). What it gives to the task while
+//! it waits is itself: a native task registers in it, with no Future and no Handle; any other task finds the protocol
+//! of futures on it (`add_done_callback`, `result`, `cancel`) and cannot tell the difference.
+//!
+//! Owns: the states of a wait, parking and waking, the class. Leaves out: what is waited for. That is a [`Kind`]: three
+//! functions that say what happens when the wait is first resumed, when it is woken, and when an exception is thrown
+//! into it, as the lines of an `async def` around its `await` would.
+
+mod attributes;
+mod kind;
+mod state;
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+
+use pyo3::prelude::*;
+
+use crate::event_loop::{Alarm, Home, Rings};
+use crate::ffi::bound::Function;
+use crate::ffi::gil::Global;
+use crate::ffi::{Class, Native, Obj, Slot, This, Visitor, class};
+use crate::future::Waiters;
+use crate::listener::Listener;
+
+pub use attributes::add_to;
+use kind::NOTHING;
+pub use kind::{Kind, Next, raise, wake};
+pub use state::{cancel, outcome, park_task};
+
+/// One wait.
+pub struct Wait {
+    kind: &'static Kind,
+    stage: Cell<Stage>,
+    /// Set when it gives itself to the task, so that a step can tell `await` from a bare `yield`.
+    pub(crate) blocking: Cell<bool>,
+    /// How far its kind has come, for kinds of more than one step.
+    pub phase: Cell<u8>,
+    /// The loop of the task that waits; empty before it does.
+    pub(crate) home: Home,
+    waiters: RefCell<Waiters>,
+    cancel_message: Slot,
+    /// What is waited at: a lock, a queue; whatever its kind keeps here.
+    pub owner: Slot,
+    /// What is carried: an item to put, a result to return.
+    pub value: Slot,
+    /// The timer that ends it, of kinds that have one.
+    pub alarm: Alarm,
+}
+
+/// Where a wait is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Not awaited yet.
+    Fresh,
+    /// In the middle of a resume.
+    Running,
+    /// It gave something else than itself to the task, and goes on when it is resumed.
+    Open,
+    /// It waits.
+    Parked,
+    /// What it waited for has happened.
+    Woken,
+    /// It was cancelled while it waited.
+    Cancelled,
+    /// It has returned or raised.
+    Finished,
+}
+
+static CLASS: Class = Class::new();
+
+impl Native for Wait {
+    const NAME: &'static CStr = c"roundel._roundel.Wait";
+    const DOC: &'static CStr =
+        c"A coroutine written in Rust: what sleep(), Lock.acquire() and their like return.";
+    const FINALIZES: bool = true;
+
+    fn class() -> &'static Class {
+        &CLASS
+    }
+    fn fresh() -> Self {
+        Self::of(&NOTHING)
+    }
+    fn traverse(&self, visitor: &mut Visitor<'_>) {
+        self.home.traverse(visitor);
+        for slot in [&self.owner, &self.value, &self.cancel_message] {
+            visitor.slot(slot);
+        }
+        self.alarm.traverse(visitor);
+        if let Ok(waiters) = self.waiters.try_borrow() {
+            waiters.iter().for_each(|waiter| waiter.traverse(visitor));
+        }
+    }
+    fn clear(&self) {
+        self.home.clear();
+        for slot in [&self.owner, &self.value, &self.cancel_message] {
+            slot.set(None);
+        }
+        self.alarm.over();
+        drop(self.waiters.take());
+    }
+    fn needs_finalizer(&self) -> bool {
+        self.stage.get() == Stage::Fresh && self.kind.warns
+    }
+    fn finalize(this: This<'_, Self>) {
+        attributes::never_awaited(this);
+    }
+}
+
+impl Wait {
+    fn of(kind: &'static Kind) -> Self {
+        Self {
+            kind,
+            stage: Cell::new(Stage::Fresh),
+            blocking: Cell::new(false),
+            phase: Cell::new(0),
+            home: Home::default(),
+            waiters: RefCell::default(),
+            cancel_message: Slot::default(),
+            owner: Slot::default(),
+            value: Slot::default(),
+            alarm: Alarm::default(),
+        }
+    }
+
+    /// A wait that has not begun.
+    pub fn create(
+        py: Python<'_>,
+        kind: &'static Kind,
+        owner: Option<Obj>,
+        value: Option<Obj>,
+    ) -> PyResult<Obj> {
+        let wait = Self::of(kind);
+        wait.owner.set(owner);
+        wait.value.set(value);
+        class::create(py, wait)
+    }
+
+    /// Whether it waits, and nothing has ended that yet.
+    pub fn is_parked(&self) -> bool {
+        self.stage.get() == Stage::Parked
+    }
+
+    /// Whether it was cancelled while it waited.
+    pub fn is_cancelled(&self) -> bool {
+        self.stage.get() == Stage::Cancelled
+    }
+
+    /// What it waits for, for those who watch.
+    #[cfg(feature = "observe")]
+    pub fn kind(&self) -> &'static Kind {
+        self.kind
+    }
+}
+
+/// The ways to reach a wait from a loop or a future that is not ours.
+struct Callables {
+    ring: Function<Wait>,
+    tell: Function<Wait>,
+}
+
+static CALLABLES: Global<Callables> = Global::new();
+
+/// Makes what all waits share.
+pub fn prepare() {
+    CALLABLES.set(Callables {
+        ring: Function::new(
+            c"wake",
+            |this, _args| Wait::wake(this).map(|_| Obj::none(this.py())),
+            c"End the wait: its time has come.",
+        ),
+        tell: Function::new(
+            c"told",
+            |this, args| {
+                if let Some(done) = args.get(0) {
+                    Wait::told(this, done)?;
+                }
+                Ok(Obj::none(this.py()))
+            },
+            c"A future that is waited for is done.",
+        ),
+    });
+}
+
+impl Rings for Wait {
+    fn rung(this: This<'_, Self>) -> PyResult<()> {
+        this.alarm.over();
+        Wait::wake(this).map(drop)
+    }
+    fn callable() -> &'static Function<Self> {
+        &CALLABLES.get().ring
+    }
+}
+
+impl Listener for Wait {
+    fn told(this: This<'_, Self>, done: &Obj) -> PyResult<()> {
+        (this.kind.told)(this, done)
+    }
+    fn callable() -> &'static Function<Self> {
+        &CALLABLES.get().tell
+    }
+}

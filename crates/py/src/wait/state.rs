@@ -1,0 +1,193 @@
+//! How a wait goes from one state to the next: resumed by its task, woken or cancelled from elsewhere.
+
+use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError, PyStopIteration};
+use pyo3::prelude::*;
+
+use super::{Next, Stage, Wait};
+use crate::event_loop::schedule;
+use crate::ffi::coroutine::Resumed;
+use crate::ffi::{Obj, This, call};
+use crate::future::{Outcome, Waiter};
+use crate::{stdlib, task};
+
+impl Wait {
+    /// Makes it wait on this loop: what a kind calls before it returns [`Next::Park`].
+    pub fn park(this: This<'_, Wait>, event_loop: Obj) -> Next {
+        this.home.set(this.py(), event_loop);
+        this.stage.set(Stage::Parked);
+        Next::Park
+    }
+
+    /// What it waited for has happened: its task goes on in the next turn. False if something else came first.
+    pub fn wake(this: This<'_, Wait>) -> PyResult<bool> {
+        if this.stage.get() != Stage::Parked {
+            return Ok(false);
+        }
+        this.stage.set(Stage::Woken);
+        tell(this)?;
+        Ok(true)
+    }
+}
+
+fn tell(this: This<'_, Wait>) -> PyResult<()> {
+    let waiters = this.waiters.take();
+    waiters.iter().try_for_each(|waiter| tell_one(this, waiter))
+}
+
+fn tell_one(this: This<'_, Wait>, waiter: &Waiter) -> PyResult<()> {
+    let (py, object) = (this.py(), this.object());
+    match waiter {
+        Waiter::Native(waiting) => match This::<task::Task>::instance(py, waiting) {
+            Some(waiting) => task::wake_soon(waiting, &object, &this.home),
+            None => Ok(()),
+        },
+        Waiter::Callback(callback, context) => {
+            schedule::done_callback(py, &this.home, callback, &object, context)
+        }
+    }
+}
+
+/// Adds one who is told; at once if it is too late.
+pub fn add_waiter(this: This<'_, Wait>, waiter: Waiter) -> PyResult<()> {
+    match this.stage.get() {
+        Stage::Fresh | Stage::Running | Stage::Open | Stage::Parked => {
+            this.waiters.borrow_mut().push(waiter);
+            Ok(())
+        }
+        Stage::Woken | Stage::Cancelled | Stage::Finished => tell_one(this, &waiter),
+    }
+}
+
+/// A native task waits for it.
+pub fn park_task(this: This<'_, Wait>, task: Obj) -> PyResult<()> {
+    add_waiter(this, Waiter::Native(task))
+}
+
+/// `cancel()`, as of a future: the task is told, and finds the `CancelledError` when it asks. False if it is too late.
+pub fn cancel(this: This<'_, Wait>, message: Option<Obj>) -> PyResult<bool> {
+    if this.stage.get() != Stage::Parked {
+        return Ok(false);
+    }
+    this.stage.set(Stage::Cancelled);
+    this.cancel_message.set(message);
+    tell(this)?;
+    Ok(true)
+}
+
+/// What a task that was told finds: an exception to raise, or nothing in its way.
+pub fn outcome(this: This<'_, Wait>) -> PyResult<Outcome> {
+    if this.stage.get() != Stage::Cancelled {
+        return Ok(Outcome::Value(Obj::none(this.py())));
+    }
+    let class = &stdlib::get().cancelled_error;
+    let error = match this.cancel_message.get() {
+        Some(message) => call::call(this.py(), class, [&message])?,
+        None => call::call(this.py(), class, [])?,
+    };
+    Ok(Outcome::Exception(error))
+}
+
+/// One resume by `send(None)` or `next()`.
+pub fn resume(this: This<'_, Wait>) -> PyResult<Resumed> {
+    let step = match this.stage.get() {
+        Stage::Fresh => this.kind.begin,
+        Stage::Open | Stage::Woken => this.kind.resume,
+        Stage::Parked => {
+            return Err(PyRuntimeError::new_err("await wasn't used with future"));
+        }
+        Stage::Cancelled => {
+            let Outcome::Exception(error) = outcome(this)? else {
+                unreachable!("a cancelled wait has an exception")
+            };
+            return thrown(this, error);
+        }
+        Stage::Running => return Err(being_awaited()),
+        Stage::Finished => return Err(used_up()),
+    };
+    this.stage.set(Stage::Running);
+    follow(this, step(this))
+}
+
+/// An exception is thrown in where it waits.
+pub fn thrown(this: This<'_, Wait>, exception: Obj) -> PyResult<Resumed> {
+    match this.stage.get() {
+        // An `async def` that has not begun has nothing that could catch it.
+        Stage::Fresh => {
+            this.stage.set(Stage::Finished);
+            Err(call::raised(this.py(), &exception))
+        }
+        Stage::Running => Err(being_awaited()),
+        Stage::Finished => Err(used_up()),
+        Stage::Open | Stage::Parked | Stage::Woken | Stage::Cancelled => {
+            drop(this.waiters.take());
+            let step = this.kind.thrown;
+            this.stage.set(Stage::Running);
+            follow(this, step(this, exception))
+        }
+    }
+}
+
+/// `close()`: `GeneratorExit` where it waits.
+pub fn close(this: This<'_, Wait>) -> PyResult<()> {
+    let py = this.py();
+    match this.stage.get() {
+        Stage::Finished => return Ok(()),
+        Stage::Fresh => {
+            finish(this);
+            return Ok(());
+        }
+        Stage::Running | Stage::Open | Stage::Parked | Stage::Woken | Stage::Cancelled => {}
+    }
+    let exit = PyGeneratorExit::new_err(()).into_value(py);
+    match thrown(this, Obj::from(exit.into_bound(py).into_any())) {
+        Ok(Resumed::Yielded(_)) => Err(PyRuntimeError::new_err("coroutine ignored GeneratorExit")),
+        Ok(Resumed::Returned(_)) => Ok(()),
+        Ok(Resumed::Raised(error)) | Err(error) => {
+            if error.is_instance_of::<PyGeneratorExit>(py)
+                || error.is_instance_of::<PyStopIteration>(py)
+            {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What a step came to becomes the state and what the task is given.
+fn follow(this: This<'_, Wait>, next: PyResult<Next>) -> PyResult<Resumed> {
+    match next {
+        Ok(Next::Return(value)) => {
+            finish(this);
+            Ok(Resumed::Returned(value))
+        }
+        Ok(Next::Park) => {
+            this.blocking.set(true);
+            Ok(Resumed::Yielded(this.object()))
+        }
+        Ok(Next::Yield(value)) => {
+            this.stage.set(Stage::Open);
+            Ok(Resumed::Yielded(value))
+        }
+        Err(error) => {
+            finish(this);
+            Err(error)
+        }
+    }
+}
+
+fn finish(this: This<'_, Wait>) {
+    this.stage.set(Stage::Finished);
+    this.blocking.set(false);
+    this.owner.set(None);
+    this.value.set(None);
+    this.cancel_message.set(None);
+}
+
+fn used_up() -> PyErr {
+    PyRuntimeError::new_err("cannot reuse already awaited coroutine")
+}
+
+fn being_awaited() -> PyErr {
+    PyRuntimeError::new_err("coroutine is being awaited already")
+}
