@@ -7,6 +7,7 @@
 //! | `handle`     | `roundel.Handle`, `roundel.TimerHandle`                                           |
 //! | `event_loop` | `LoopCore`, the native half of `roundel.Loop`: scheduling, turns, sources         |
 //! | `wait`       | the awaitable behind `sleep()`, `Lock.acquire()` and their like                   |
+//! | `combine`    | `gather`, `wait`, `wait_for`, `as_completed`, `shield`                            |
 //! | `listener`   | native objects that are told when futures are done                                |
 //! | `transport`  | `SocketTransport`: a stream socket between the loop and a protocol                |
 //! | `stdlib`     | what is used of the interpreter's own asyncio                                     |
@@ -20,6 +21,7 @@
     reason = "nothing here is public to Rust; what Python sees has docstrings and stubs"
 )]
 
+mod combine;
 mod event_loop;
 #[allow(
     unsafe_code,
@@ -65,6 +67,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ffi::records::prepare(py, &stdlib::get().task, &stdlib::get().future);
     task::prepare();
     wait::prepare();
+    combine::prepare();
     module.add("InternalError", py.get_type::<ffi::border::InternalError>())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     ffi::function::add_to(module)?;
@@ -72,6 +75,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     sleep::add_to(module)?;
     future::add_to(module)?;
     task::add_to(module)?;
+    combine::add_to(module)?;
     handle::add_to(module)?;
     event_loop::add_to(module)?;
     transport::add_to(module)?;

@@ -7,6 +7,7 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::combine::{AsCompleted, Gathering, Shield};
 use crate::event_loop::{Callback, Home, schedule};
 use crate::ffi::bound::Function;
 use crate::ffi::{Native, Obj, This, call, context};
@@ -65,6 +66,15 @@ impl<T: Listener> Hears for This<'_, T> {
 /// Finds out what the listener is. Every native class that listens is named here.
 fn with<R>(py: Python<'_>, listener: &Obj, then: impl FnOnce(&dyn Hears) -> R) -> Option<R> {
     if let Some(this) = This::<Wait>::exact(py, listener) {
+        return Some(then(&this));
+    }
+    if let Some(this) = This::<Gathering>::exact(py, listener) {
+        return Some(then(&this));
+    }
+    if let Some(this) = This::<AsCompleted>::exact(py, listener) {
+        return Some(then(&this));
+    }
+    if let Some(this) = This::<Shield>::exact(py, listener) {
         return Some(then(&this));
     }
     None

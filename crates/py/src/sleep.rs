@@ -8,7 +8,7 @@ use crate::event_loop::When;
 use crate::ffi::args::Signature;
 use crate::ffi::{Args, CoroutineFunction, Obj, This, call};
 use crate::stdlib;
-use crate::wait::{Kind, Next, Wait, raise, wake};
+use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
 
 const SIGNATURE: Signature<2> = Signature {
     function: "sleep",
@@ -29,6 +29,7 @@ static SLEEP: Kind = Kind {
         raise(wait, exception)
     },
     told: wake,
+    rung: time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Sleep,

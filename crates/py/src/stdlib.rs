@@ -28,6 +28,12 @@ pub struct Stdlib {
     format_takes_debug: bool,
     pub get_event_loop: Obj,
     get_running_loop: Obj,
+    pub ensure_future: Obj,
+    pub current_task: Obj,
+    pub isfuture: Obj,
+    /// What a cancelled shield leaves behind: 3.14 and newer.
+    pub log_on_exception: Option<Obj>,
+    pub exception_group: Obj,
     pub iscoroutine: Obj,
     pub enter_task: Obj,
     pub leave_task: Obj,
@@ -58,6 +64,7 @@ pub struct Stdlib {
     /// `("context",)` and others: the names of one keyword argument.
     pub names_context: Obj,
     pub names_msg: Obj,
+    pub names_loop: Obj,
     /// Whether `Future.set_exception(StopIteration())` wraps the exception instead of refusing it.
     pub wraps_stop_iteration: bool,
 }
@@ -118,6 +125,11 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         format_takes_debug: format_takes_debug(py)?,
         get_event_loop,
         get_running_loop: from("asyncio.events", "get_running_loop")?,
+        ensure_future: from("asyncio.tasks", "ensure_future")?,
+        current_task: from("asyncio.tasks", "current_task")?,
+        isfuture: from("asyncio.futures", "isfuture")?,
+        log_on_exception: optional("asyncio.tasks", "_log_on_exception")?,
+        exception_group: from("builtins", "ExceptionGroup")?,
         iscoroutine: from("asyncio.coroutines", "iscoroutine")?,
         enter_task: from("asyncio.tasks", "_enter_task")?,
         leave_task: from("asyncio.tasks", "_leave_task")?,
@@ -159,6 +171,7 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         )?,
         names_context: PyTuple::new(py, ["context"])?.into_any().into(),
         names_msg: PyTuple::new(py, ["msg"])?.into_any().into(),
+        names_loop: PyTuple::new(py, ["loop"])?.into_any().into(),
         wraps_stop_iteration: wraps_stop_iteration(py)?,
     };
     for class in [&stdlib.future, &stdlib.task, &stdlib.transport] {

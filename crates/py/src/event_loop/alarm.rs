@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use roundel_core::TimerKey;
 
 use super::{Callback, Home, LoopCore, instant, time};
+use crate::combine::AsCompleted;
 use crate::ffi::bound::Function;
 use crate::ffi::{Native, Obj, This, Visitor, call};
 use crate::wait::Wait;
@@ -144,6 +145,9 @@ fn seconds(event_loop: This<'_, LoopCore>, when: When<'_>) -> PyResult<f64> {
 pub fn ring(py: Python<'_>, target: &Obj) -> PyResult<()> {
     if let Some(wait) = This::<Wait>::exact(py, target) {
         return Wait::rung(wait);
+    }
+    if let Some(iterator) = This::<AsCompleted>::exact(py, target) {
+        return AsCompleted::rung(iterator);
     }
     Ok(())
 }

@@ -53,6 +53,11 @@ impl Home {
         self.object.as_ptr() == other.object.as_ptr()
     }
 
+    /// Whether this is the loop.
+    pub fn holds(&self, event_loop: &Obj) -> bool {
+        self.object.as_ptr() == event_loop.as_ptr()
+    }
+
     /// Runs `use_it` on the loop if it is ours.
     pub fn with_ours<R>(
         &self,

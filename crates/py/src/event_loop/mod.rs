@@ -54,6 +54,8 @@ pub struct LoopCore {
     pub(crate) own_clock: Cell<bool>,
     /// Whether one stands in front of `call_later` or `call_at`.
     pub(crate) own_timers: Cell<bool>,
+    /// Whether one stands in front of `create_task`.
+    pub(crate) own_tasks: Cell<bool>,
     task_factory: Slot,
     /// The task that is in a step, for the probe.
     #[cfg(feature = "observe")]
@@ -104,6 +106,11 @@ impl LoopCore {
         }
     }
 
+    /// Whether `create_task` makes a [`Task`](crate::task::Task) and does nothing else.
+    pub fn makes_our_tasks(&self) -> bool {
+        !self.own_tasks.get() && self.task_factory.is_empty()
+    }
+
     /// The kernel, if there is one still.
     pub fn kernel_if_open(&self) -> Option<Rc<Kernel>> {
         self.kernel.borrow().clone()
@@ -141,6 +148,7 @@ fn look_for_overrides(this: This<'_, LoopCore>) -> PyResult<()> {
     this.own_clock.set(replaced(intern!(py, "time"))?);
     let own_timers = replaced(intern!(py, "call_later"))? || replaced(intern!(py, "call_at"))?;
     this.own_timers.set(own_timers);
+    this.own_tasks.set(replaced(intern!(py, "create_task"))?);
     Ok(())
 }
 
@@ -153,6 +161,8 @@ fn attribute_changes(this: This<'_, LoopCore>, name: &Obj) {
         this.own_clock.set(true);
     } else if name.eq("call_later").unwrap_or(true) || name.eq("call_at").unwrap_or(true) {
         this.own_timers.set(true);
+    } else if name.eq("create_task").unwrap_or(true) {
+        this.own_tasks.set(true);
     }
 }
 

@@ -416,6 +416,26 @@ where
     }
 }
 
+/// `METH_FASTCALL | METH_KEYWORDS` of a function of a module.
+pub(super) unsafe extern "C" fn module_function<F>(
+    _module: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(Python<'a>, Args<'a>) -> PyResult<Obj> + Copy,
+{
+    // SAFETY: as in `call_function`, with a count that is nothing else.
+    unsafe {
+        let py = Python::assume_attached();
+        guard(py, ptr::null_mut(), || {
+            let args = Args::from_vectorcall(args, count as usize, &names);
+            conjure::<F>()(py, args).map(Obj::into_ptr)
+        })
+    }
+}
+
 /// Vectorcall of a function of a class: the first argument is the instance.
 pub(super) unsafe extern "C" fn call_method<T: Native, F>(
     _callable: *mut ffi::PyObject,

@@ -43,6 +43,35 @@ pub(super) fn definition_without_args(
     }
 }
 
+/// Adds a function to a module.
+pub fn add_function<F>(
+    module: &Bound<'_, PyModule>,
+    name: &'static CStr,
+    _function: F,
+    doc: &'static CStr,
+) -> PyResult<()>
+where
+    F: for<'a> Fn(Python<'a>, Args<'a>) -> PyResult<Obj> + Copy,
+{
+    let py = module.py();
+    let definition = Box::leak(Box::new(ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunctionFastWithKeywords: border::module_function::<F>,
+        },
+        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        ml_doc: doc.as_ptr(),
+    }));
+    // What users see is the package, not the extension in it.
+    let home = Obj::from(pyo3::types::PyString::new(py, "roundel").into_any());
+    // SAFETY: the definition lives as long as the process; the name of a module is a str.
+    let function = unsafe {
+        let function = ffi::PyCFunction_NewEx(definition, std::ptr::null_mut(), home.as_ptr());
+        Obj::from_owned_or_err(py, function)?
+    };
+    module.add(&*name.to_string_lossy(), function.bind(py))
+}
+
 /// A function to be bound to instances of `T`.
 pub struct Function<T> {
     definition: &'static ffi::PyMethodDef,

@@ -212,6 +212,17 @@ impl<T: Native> Builder<T> {
         self
     }
 
+    /// `__aiter__` and `__anext__`.
+    pub fn async_iter<F, G>(mut self, _iter: F, _next: G) -> Self
+    where
+        F: for<'a> Fn(This<'a, T>) -> PyResult<Option<Obj>> + Copy,
+        G: for<'a> Fn(This<'a, T>) -> PyResult<Option<Obj>> + Copy,
+    {
+        self.slot(ffi::Py_am_aiter, border::unary::<T, F> as *mut c_void);
+        self.slot(ffi::Py_am_anext, border::unary::<T, G> as *mut c_void);
+        self
+    }
+
     /// What `PyIter_Send` calls; the value sent is ignored.
     pub fn send<F>(mut self, _function: F) -> Self
     where
@@ -357,10 +368,15 @@ impl<T: Native> Builder<T> {
         };
         spare_inline_values(&object);
         class.offset.store(offset, Ordering::Relaxed);
-        if let Base::C(parent) = &base {
-            class
+        match &base {
+            Base::C(parent) => class
                 .chained
-                .store(parent.as_ptr().cast(), Ordering::Relaxed);
+                .store(parent.as_ptr().cast(), Ordering::Relaxed),
+            // Whatever the parent is laid out behind, this class is laid out behind too.
+            Base::Native(parent) => class
+                .chained
+                .store(parent.chained.load(Ordering::Relaxed), Ordering::Relaxed),
+            Base::Object | Base::Python(_) => {}
         }
         for (name, definition) in self.shared {
             let Base::C(parent) = &base else {

@@ -92,6 +92,31 @@ pub fn call_method_named<const N: usize>(
     }
 }
 
+/// `callable(*args, **{named})` with one named argument; `names` is the tuple of its name.
+pub fn call_named<const N: usize>(
+    py: Python<'_>,
+    callable: &Obj,
+    args: [&Obj; N],
+    names: &Obj,
+    named: &Obj,
+) -> PyResult<Obj> {
+    let mut stack = [ptr::null_mut(); 8];
+    assert!(N + 1 < stack.len());
+    for (place, arg) in stack[1..].iter_mut().zip(args.into_iter().chain([named])) {
+        *place = arg.as_ptr();
+    }
+    // SAFETY: as in `call`, with the value of the one name behind the positional arguments.
+    unsafe {
+        let result = ffi::PyObject_Vectorcall(
+            callable.as_ptr(),
+            stack.as_ptr().add(1),
+            N | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+            names.as_ptr(),
+        );
+        Obj::from_owned_or_err(py, result)
+    }
+}
+
 /// Raises an exception that exists already, in the context of the one that is being handled, if one is: as `raise`.
 pub fn raised(py: Python<'_>, exception: &Obj) -> PyErr {
     // SAFETY: an exception instance and its class; sets the error indicator, which is fetched at once.
@@ -117,6 +142,19 @@ pub fn tuple<'a>(py: Python<'_>, items: impl ExactSizeIterator<Item = &'a Obj>) 
     }
 }
 
+/// A list of these.
+pub fn list(py: Python<'_>, items: impl ExactSizeIterator<Item = Obj>) -> PyResult<Obj> {
+    // SAFETY: PyList_New returns a new list or null; each place is filled once with an owned reference before anything
+    // else can see the list.
+    unsafe {
+        let list = Obj::from_owned_or_err(py, ffi::PyList_New(items.len() as ffi::Py_ssize_t))?;
+        for (index, item) in items.enumerate() {
+            ffi::PyList_SET_ITEM(list.as_ptr(), index as ffi::Py_ssize_t, item.into_ptr());
+        }
+        Ok(list)
+    }
+}
+
 /// A new `bytes` with this content.
 pub fn bytes(py: Python<'_>, content: &[u8]) -> PyResult<Obj> {
     // SAFETY: copies that many bytes from a valid pointer, or returns null with an error set.
@@ -133,6 +171,19 @@ pub fn bytes(py: Python<'_>, content: &[u8]) -> PyResult<Obj> {
 pub fn is_plain_coroutine(object: &Obj) -> bool {
     // SAFETY: reads the type of a valid object.
     unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}
+
+/// Whether the object is equal to itself only: its class compares and hashes as `object` does.
+pub fn has_identity(object: &Obj) -> bool {
+    // SAFETY: reads the type of a valid object, which is ready, and the one of `object`, which always is.
+    unsafe {
+        let plain = &raw mut ffi::PyBaseObject_Type;
+        let functions = |class: *mut ffi::PyTypeObject| {
+            let compare = (*class).tp_richcompare.map(|function| function as usize);
+            (compare, (*class).tp_hash.map(|function| function as usize))
+        };
+        functions(ffi::Py_TYPE(object.as_ptr())) == functions(plain)
+    }
 }
 
 /// Whether the object is a generator.

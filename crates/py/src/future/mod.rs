@@ -19,6 +19,7 @@ use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::combine::Gathering;
 use crate::event_loop::Home;
 use crate::ffi::args::Signature;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, class};
@@ -26,7 +27,9 @@ use crate::stdlib;
 use crate::task::Task;
 
 pub use iter::thrown_in;
-pub use state::{Outcome, State, cancel, cancelled_error, outcome, raise, set_result};
+pub use state::{
+    Outcome, State, cancel, cancelled_error, outcome, raise, set_exception, set_result,
+};
 pub use waiters::{Waiter, Waiters, add_waiter, remove_native};
 
 /// A result that is not there yet.
@@ -157,6 +160,11 @@ impl Future {
     /// Whether it is finished or cancelled.
     pub fn is_done(&self) -> bool {
         self.state.get() != State::Pending
+    }
+
+    /// The result or the exception, if it has one.
+    pub fn value(&self) -> Option<Obj> {
+        self.value.get()
     }
 
     /// The stack at the time of creation, in debug mode.
@@ -410,7 +418,7 @@ fn attributes<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
         )
 }
 
-/// Runs `use_it` on an object that is exactly our Future or our Task, as a future.
+/// Runs `use_it` on an object that is exactly our Future or Task or what gather() returns, as a future.
 pub fn with_exact<R>(
     py: Python<'_>,
     object: &Obj,
@@ -419,7 +427,10 @@ pub fn with_exact<R>(
     if let Some(future) = This::<Future>::exact(py, object) {
         return Some(use_it(future));
     }
-    This::<crate::task::Task>::exact(py, object).map(|task| use_it(AsFuture::future(task)))
+    if let Some(task) = This::<Task>::exact(py, object) {
+        return Some(use_it(AsFuture::future(task)));
+    }
+    This::<Gathering>::exact(py, object).map(|gathering| use_it(AsFuture::future(gathering)))
 }
 
 /// The loop of any future-like object, as `asyncio.futures._get_loop`.

@@ -18,6 +18,8 @@ pub struct Kind {
     pub thrown: fn(This<'_, Wait>, Obj) -> PyResult<Next>,
     /// Runs when a future that it listens to is done.
     pub told: fn(This<'_, Wait>, &Obj) -> PyResult<()>,
+    /// Runs when its timer is due.
+    pub rung: fn(This<'_, Wait>) -> PyResult<()>,
     /// Whether forgetting to await it is worth a warning.
     pub warns: bool,
     /// In the probe's words.
@@ -45,6 +47,11 @@ pub fn wake(wait: This<'_, Wait>, _done: &Obj) -> PyResult<()> {
     Wait::wake(wait).map(drop)
 }
 
+/// What a timer does to a kind that has one and no more to it: it is over.
+pub fn time_is_up(wait: This<'_, Wait>) -> PyResult<()> {
+    Wait::wake(wait).map(drop)
+}
+
 /// A wait that the constructor made; it ends at once.
 pub static NOTHING: Kind = Kind {
     qualname: "nothing",
@@ -52,6 +59,7 @@ pub static NOTHING: Kind = Kind {
     resume: |wait| Ok(Next::Return(Obj::none(wait.py()))),
     thrown: raise,
     told: wake,
+    rung: time_is_up,
     warns: false,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Other,

@@ -27,7 +27,7 @@ use crate::listener::Listener;
 
 pub use attributes::add_to;
 use kind::NOTHING;
-pub use kind::{Kind, Next, raise, wake};
+pub use kind::{Kind, Next, raise, time_is_up, wake};
 pub use state::{cancel, outcome, park_task};
 
 /// One wait.
@@ -38,6 +38,8 @@ pub struct Wait {
     pub(crate) blocking: Cell<bool>,
     /// How far its kind has come, for kinds of more than one step.
     pub phase: Cell<u8>,
+    /// A number that its kind counts with.
+    pub count: Cell<u32>,
     /// The loop of the task that waits; empty before it does.
     pub(crate) home: Home,
     waiters: RefCell<Waiters>,
@@ -116,6 +118,7 @@ impl Wait {
             stage: Cell::new(Stage::Fresh),
             blocking: Cell::new(false),
             phase: Cell::new(0),
+            count: Cell::new(0),
             home: Home::default(),
             waiters: RefCell::default(),
             cancel_message: Slot::default(),
@@ -168,7 +171,7 @@ pub fn prepare() {
     CALLABLES.set(Callables {
         ring: Function::new(
             c"wake",
-            |this, _args| Wait::wake(this).map(|_| Obj::none(this.py())),
+            |this, _args| Wait::rung(this).map(|()| Obj::none(this.py())),
             c"End the wait: its time has come.",
         ),
         tell: Function::new(
@@ -187,7 +190,7 @@ pub fn prepare() {
 impl Rings for Wait {
     fn rung(this: This<'_, Self>) -> PyResult<()> {
         this.alarm.over();
-        Wait::wake(this).map(drop)
+        (this.kind.rung)(this)
     }
     fn callable() -> &'static Function<Self> {
         &CALLABLES.get().ring
