@@ -8,7 +8,6 @@ jump. The sleep itself is real, but a unit is two nanoseconds, so it is over at 
 """
 
 import asyncio
-import gc
 import selectors
 import sys
 
@@ -64,10 +63,10 @@ def _virtual_roundel(base):
             return self._now
 
         def _jump(self):
-            # What the loop waits for is what it shows the garbage collector.
-            timers = [held.when() for held in gc.get_referents(self) if isinstance(held, asyncio.TimerHandle)]
-            ahead = [when for when in timers if when > self._now]
-            self._now = min(ahead, default=self._now + UNIT)
+            ahead = self._next_timer()
+            # The loop keeps nanoseconds, of which a unit is nearly two.
+            ahead = self._now if ahead is None else round(ahead / UNIT) * UNIT
+            self._now = max(ahead, self._now + UNIT)
 
         def _run_until_stopped(self):
             while True:

@@ -132,6 +132,11 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
         self.timers.borrow_mut().cancel(timer)
     }
 
+    /// When the next timer is due.
+    pub fn next_timer(&self) -> Option<Instant> {
+        self.timers.borrow_mut().next_when()
+    }
+
     /// How many timers are pending.
     #[inline]
     pub fn timers_len(&self) -> usize {

@@ -3,14 +3,14 @@
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PySet;
+use pyo3::types::{PyList, PySet};
 
 use super::ensure::{
     Ended, awaited_by, awaited_no_more, current_task, ended, is_done, keeps_records,
 };
 use crate::event_loop::When;
 use crate::ffi::args::Signature;
-use crate::ffi::{Args, CoroutineFunction, Obj, This};
+use crate::ffi::{Args, CoroutineFunction, Obj, This, call};
 use crate::listener;
 use crate::stdlib;
 use crate::wait::{Kind, Next, Wait, raise, time_is_up};
@@ -54,7 +54,12 @@ fn begin(wait: This<'_, Wait>) -> PyResult<Next> {
     let is_coroutine = |object: &Bound<'_, PyAny>| -> PyResult<bool> {
         stdlib.iscoroutine.bind(py).call1((object,))?.is_truthy()
     };
-    if stdlib.isfuture.bind(py).call1((given,))?.is_truthy()? || is_coroutine(given)? {
+    // Nearly always a set or a list, which is neither of the two.
+    let is_collection =
+        given.is_exact_instance_of::<PySet>() || given.is_exact_instance_of::<PyList>();
+    if !is_collection
+        && (stdlib.isfuture.bind(py).call1((given,))?.is_truthy()? || is_coroutine(given)?)
+    {
         return Err(PyTypeError::new_err(format!(
             "expect a list of futures, not {}",
             given.get_type().name()?
@@ -69,10 +74,7 @@ fn begin(wait: This<'_, Wait>) -> PyResult<Next> {
             wait.value.get_or_none(py).bind(py).str()?
         )));
     }
-    let futures = PySet::empty(py)?;
-    for future in given.try_iter()? {
-        futures.add(future?)?;
-    }
+    let futures = call::set(py, &given.into())?;
     for future in futures.iter() {
         if !stdlib::is_future(&Obj::from(future.clone())) && is_coroutine(&future)? {
             return Err(PyTypeError::new_err(
@@ -162,7 +164,7 @@ fn resume(wait: This<'_, Wait>) -> PyResult<Next> {
         }
     }
     let both = [Obj::from(done.into_any()), Obj::from(pending.into_any())];
-    crate::ffi::call::tuple(py, both.iter()).map(Next::Return)
+    call::tuple(py, both.iter()).map(Next::Return)
 }
 
 fn until_of(py: Python<'_>, given: &Obj) -> PyResult<u8> {

@@ -5,6 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::world::seconds;
 use super::{Callback, LoopCore, instant, schedule, time};
 use crate::ffi::args::Signature;
 use crate::ffi::{Args, Builder, Obj, This};
@@ -164,6 +165,15 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
             call_at,
             c"call_at($self, when, callback, *args, context=None)\n--\n\n\
               Call callback(*args) when the loop's clock shows `when` seconds.\n\nReturns a TimerHandle.",
+        )
+        .no_args(
+            c"_next_timer",
+            |this| match this.kernel()?.next_timer() {
+                Some(when) => Ok(Obj::float(this.py(), seconds(when))),
+                None => Ok(Obj::none(this.py())),
+            },
+            c"_next_timer($self, /)\n--\n\nWhen the next timer is due, to the nanosecond, or None: for a class whose clock\n\
+              jumps there instead of waiting.",
         )
         .method(
             c"_timer_handle_cancelled",

@@ -18,6 +18,11 @@ pub fn instant(seconds: f64) -> Instant {
     Instant::from_nanos(BEFORE_ZERO.saturating_add_signed(nanos))
 }
 
+/// What a loop's clock shows at a time of the kernel's.
+pub fn seconds(instant: Instant) -> f64 {
+    instant.as_nanos().wrapping_sub(BEFORE_ZERO).cast_signed() as f64 / 1e9
+}
+
 /// The operating system, and perhaps another's clock.
 pub struct PyWorld {
     os: OsWorld,

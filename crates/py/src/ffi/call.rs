@@ -4,7 +4,7 @@ use std::ptr;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PySet, PyString};
 
 use super::Obj;
 
@@ -153,6 +153,13 @@ pub fn list(py: Python<'_>, items: impl ExactSizeIterator<Item = Obj>) -> PyResu
         }
         Ok(list)
     }
+}
+
+/// `set(iterable)`.
+pub fn set<'py>(py: Python<'py>, iterable: &Obj) -> PyResult<Bound<'py, PySet>> {
+    // SAFETY: returns a new set or null with an error set.
+    let set = unsafe { Obj::from_owned_or_err(py, ffi::PySet_New(iterable.as_ptr()))? };
+    Ok(set.into_bound(py).cast_into()?)
 }
 
 /// A new `bytes` with this content.
