@@ -4,6 +4,7 @@ Some of it needs the checkout's files and not only the installed package; tests 
 """
 
 import ast
+import asyncio
 import re
 import tomllib
 from pathlib import Path
@@ -21,10 +22,10 @@ def test_the_public_names_are_all_there():
     assert [name for name in roundel.__all__ if not hasattr(roundel, name)] == []
 
 
-def test_public_names_have_their_home_in_the_package():
+def test_public_names_that_are_not_asyncios_have_their_home_in_the_package():
     strangers = [
         name
-        for name in roundel.__all__
+        for name in set(roundel.__all__) - set(asyncio.__all__) - {"TaskGroup"}  # 3.11 has left it out of its __all__
         if not (getattr(getattr(roundel, name), "__module__", None) or "roundel").startswith("roundel")
     ]
     assert strangers == []

@@ -1,10 +1,11 @@
-"""Who answers when a program asks for "a loop" and does not say which: event loop policies.
+"""Turning asyncio to roundel: who answers when a program asks for "a loop" and does not say which, and `install`.
 
 Owns the policy class, `install`/`uninstall` for a program that turns itself to roundel, and
-`take_over` for `roundel run`, which turns a program that may not be edited.
+`take_over` for `roundel run`, which turns a program that may not be edited. Both also put the native
+objects in the place of asyncio's, which `_natives` does.
 
-The two differ on purpose. `install` sets a policy, so whatever sets another one later wins, as the
-program's author would expect. `take_over` changes what asyncio's *default* policy makes, so a
+About loops the two differ on purpose. `install` sets a policy, so whatever sets another one later
+wins, as the program's author would expect. `take_over` changes what asyncio's *default* policy makes, so a
 program that sets the default policy again, or makes one by hand, stays on roundel; so does one that
 calls `asyncio.SelectorEventLoop()`. A program that sets somebody else's policy, or makes a loop on
 a selector of its own, has made its choice and keeps it.
@@ -16,6 +17,7 @@ import asyncio
 from asyncio import events, unix_events
 from typing import TYPE_CHECKING, Any
 
+from roundel import _natives
 from roundel._loop import Loop
 
 if TYPE_CHECKING:
@@ -48,11 +50,14 @@ def _set(policy: Any) -> None:
 
 
 def install() -> None:
-    """Make roundel's loops the ones that asyncio hands out from now on.
+    """Make roundel's loops the ones that asyncio hands out from now on, and asyncio's names mean native objects.
 
-    Loops that exist already are not touched. `uninstall` puts back what was.
+    The names are `asyncio.sleep`, `asyncio.Queue` and so on, in asyncio's own modules and in those that have taken them
+    by `from asyncio import …` before. Loops, locks and queues that exist already are not touched. `uninstall` puts back
+    what was.
     """
     global _found, _ours
+    _natives.put_in()
     if _ours is not None and _current() is _ours:
         return
     _found, _ours = _current(), EventLoopPolicy()
@@ -60,11 +65,13 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Put back the policy that `install` found.
+    """Put back the policy that `install` found, and asyncio's own objects under their names.
 
-    A policy that somebody set after `install` stays; without an `install` nothing happens.
+    A policy, or an object under one of the names, that somebody else set after `install` stays; without an `install`
+    nothing happens.
     """
     global _found, _ours
+    _natives.take_out()
     if _ours is not None and _current() is _ours:
         _set(_found)
     _found = _ours = None
@@ -74,19 +81,19 @@ class _AnswersForSelectorEventLoop(type):
     """Lets one name be both asyncio's loop class, for questions, and roundel's, for making."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if cls is not _SelectorEventLoop:
+        if cls is not SelectorEventLoop:
             return super().__call__(*args, **kwargs)  # a subclass of the program's own
         if args or kwargs:
             return _stock_loop(*args, **kwargs)  # on a selector that the program chose
         return Loop()
 
     def __instancecheck__(cls, instance: object) -> bool:
-        if cls is _SelectorEventLoop:
+        if cls is SelectorEventLoop:
             return isinstance(instance, _stock_loop)
         return super().__instancecheck__(instance)
 
     def __subclasscheck__(cls, subclass: type) -> bool:
-        if cls is _SelectorEventLoop:
+        if cls is SelectorEventLoop:
             return issubclass(subclass, _stock_loop)
         return super().__subclasscheck__(subclass)
 
@@ -94,12 +101,12 @@ class _AnswersForSelectorEventLoop(type):
 _stock_loop = asyncio.SelectorEventLoop
 
 
-class _SelectorEventLoop(Loop, metaclass=_AnswersForSelectorEventLoop):
+class SelectorEventLoop(Loop, metaclass=_AnswersForSelectorEventLoop):
     """What `asyncio.SelectorEventLoop` and `asyncio.EventLoop` name under `roundel run`."""
 
 
 def take_over() -> None:
-    """Make every loop that an unedited program makes, in any of asyncio's ways, one of roundel's.
+    """Make every loop that an unedited program makes, in any of asyncio's ways, one of roundel's; asyncio's names too.
 
     There is no way back: it is for a process whose whole purpose is the one program.
     """
@@ -107,4 +114,5 @@ def take_over() -> None:
     for module in (unix_events, asyncio):
         for name in ("SelectorEventLoop", "EventLoop"):  # EventLoop: 3.13 and newer
             if hasattr(module, name):
-                setattr(module, name, _SelectorEventLoop)
+                setattr(module, name, SelectorEventLoop)
+    _natives.put_in(for_good=True)

@@ -1,0 +1,258 @@
+"""`import roundel as asyncio`: every public name of this Python's asyncio, and what is native looks the same.
+
+Owns: names, kinds, signatures, what is a subclass of what. Driven by what asyncio and the extension have: a native
+object is compared as soon as it is there. Leaves out: what the objects do, and putting them into asyncio
+(test_install.py).
+"""
+
+import asyncio
+import inspect
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import roundel
+from roundel import _natives
+
+# asyncio's objects, from before anything could have been put in their place.
+STOCK = _natives.public_names()
+NAMES = sorted(STOCK)
+FUNCTIONS_AND_CLASSES = [name for name in NAMES if callable(STOCK[name])]
+CLASSES = [name for name in NAMES if isinstance(STOCK[name], type)]
+# What differs from asyncio's object under the same name, be it native or Python.
+OWN = [name for name in FUNCTIONS_AND_CLASSES if getattr(roundel, name) is not STOCK[name]]
+
+
+def parameters(something):
+    """(name, kind, default) of each parameter, or None where the interpreter knows no signature."""
+    try:
+        signature = inspect.signature(something)
+    except (TypeError, ValueError):
+        return None
+    return [(each.name, each.kind, each.default) for each in signature.parameters.values()]
+
+
+def kind(something):
+    if isinstance(something, type):
+        return "exception" if issubclass(something, BaseException) else "class"
+    return "function" if callable(something) else "value"
+
+
+def test_it_is_all_there():
+    assert set(asyncio.__all__) <= set(roundel.__all__)
+    assert set(NAMES) <= set(roundel.__all__) & set(dir(roundel))
+    assert [name for name in NAMES if not hasattr(roundel, name)] == []
+
+
+def test_what_is_not_roundels_is_the_very_object_of_asyncio():
+    expected = {*_natives.NATIVES, *_natives.NOT_FOR_ASYNCIO}
+    expected |= {"DefaultEventLoopPolicy", "EventLoop", "Runner", "SelectorEventLoop"}
+    assert set(OWN) <= expected
+
+
+def test_every_object_of_the_extension_with_a_name_of_asyncios_is_shown():
+    extension = vars(roundel._roundel)
+    natives = {name: extension[name] for name in NAMES if name in extension}
+    assert natives.keys() >= {"Future", "Handle", "Task", "TimerHandle"}
+    # roundel.Runner makes roundel's loops, whatever class it is made of.
+    assert {name: getattr(roundel, name) for name in natives if name != "Runner"} == {
+        name: native for name, native in natives.items() if name != "Runner"
+    }
+    assert natives.keys() - _natives.NOT_FOR_ASYNCIO == _natives.NATIVES.keys()
+
+
+def test_the_modules_of_asyncio_are_attributes_as_there():
+    modules = [name for name, value in vars(asyncio).items() if isinstance(value, ModuleType) and name[0] != "_"]
+    assert {"events", "subprocess", "tasks"} <= set(modules)
+    assert [name for name in modules if getattr(roundel, name) is not getattr(asyncio, name)] == []
+
+
+def test_what_asyncio_does_not_have_is_an_attribute_error():
+    with pytest.raises(AttributeError, match=r"^module 'roundel' has no attribute 'gathering'$"):
+        roundel.gathering  # noqa: B018
+    assert not hasattr(roundel, "__wrapped__")
+
+
+def test_import_star_gives_it_all():
+    names = {}
+    exec("from roundel import *", names)
+    assert set(NAMES) <= names.keys()
+    assert names["Future"] is roundel.Future
+    assert names["run"] is roundel.run
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_it_is_of_the_same_kind(name):
+    assert kind(getattr(roundel, name)) == kind(STOCK[name])
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_it_has_the_same_name_and_a_docstring(name):
+    own = getattr(roundel, name)
+    assert own.__doc__
+    assert own.__module__.partition(".")[0] == "roundel"
+    if name not in ("DefaultEventLoopPolicy", "EventLoop"):  # further names of classes that have one of their own
+        assert (own.__name__, own.__qualname__) == (name, name)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_it_is_a_coroutine_function_if_asyncios_is(name):
+    own, stock = getattr(roundel, name), STOCK[name]
+    assert inspect.iscoroutinefunction(own) == inspect.iscoroutinefunction(stock)
+    asks = vars(asyncio.coroutines).get("_iscoroutinefunction") or asyncio.iscoroutinefunction  # 3.14: it warns
+    assert asks(own) == asks(stock)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_it_has_the_same_signature(name):
+    own, stock = parameters(getattr(roundel, name)), parameters(STOCK[name])
+    if stock is None:
+        pytest.skip("asyncio's own has no signature on this Python")
+    if name in ("SelectorEventLoop", "EventLoop"):
+        pytest.skip("calling it is for its metaclass to answer, and for subclasses with parameters of their own")
+    if name == "run" and sys.version_info < (3, 12):
+        stock = [*stock, ("loop_factory", inspect.Parameter.KEYWORD_ONLY, None)]  # 3.12's, on every Python
+    assert own == stock
+
+
+@pytest.mark.parametrize("name", [name for name in OWN if kind(STOCK[name]) == "class"])
+def test_its_instances_are_asyncios(name):
+    own = getattr(roundel, name)
+    if name in ("Handle", "TimerHandle"):
+        # These say so by __class__, instance by instance.
+        event_loop = roundel.new_event_loop()
+        made = event_loop.call_soon(print) if name == "Handle" else event_loop.call_later(1, print)
+        event_loop.close()
+        assert type(made) is own
+        assert isinstance(made, STOCK[name])
+    else:
+        assert issubclass(own, STOCK[name])
+
+
+# docs/design.md says why a native task cannot be a native future, and a handle no subclass.
+NOT_RELATED = {("Task", "Future"), ("TimerHandle", "Handle")}
+
+
+def test_a_subclass_there_is_a_subclass_here():
+    related = {(sub, base) for sub in CLASSES for base in CLASSES if issubclass(STOCK[sub], STOCK[base])}
+    assert {("PriorityQueue", "Queue"), ("BoundedSemaphore", "Semaphore")} <= related
+    lost = {(sub, base) for sub, base in related if not issubclass(getattr(roundel, sub), getattr(roundel, base))}
+    assert lost <= NOT_RELATED
+
+
+def test_asyncio_knows_the_native_ones_by_the_same_name():
+    stand_in = _natives.Native("StreamReader", object(), STOCK["StreamReader"])
+    assert stand_in.modules() == ["asyncio.streams", "asyncio"]
+    for native in _natives.NATIVES.values():
+        modules = native.modules()
+        assert "asyncio" in modules
+        assert native.stock.__module__ in (*modules, "_asyncio")
+
+
+# --- finding what is native -------------------------------------------------------------------
+
+
+def test_an_object_of_the_same_name_is_the_native():
+    def shield():
+        """Stands for a native function."""
+
+    found = _natives.find_natives({"shield": shield, "sheild": shield, "Future": 1, "run": 2}, STOCK)
+    assert found == {"shield": _natives.Native("shield", shield, STOCK["shield"])}
+
+
+def test_the_same_object_is_no_native():
+    assert _natives.find_natives({"shield": STOCK["shield"]}, STOCK) == {}
+
+
+def test_what_somebody_else_put_into_asyncio_is_theirs():
+    def theirs():
+        """Stands for a function by which somebody else replaced asyncio's."""
+
+    names = {"shield": theirs, "sleep": None}
+    assert _natives.find_natives({"shield": print, "sleep": print}, names) == {}
+
+
+# --- what is roundel's own --------------------------------------------------------------------
+
+
+async def about_the_loop():
+    return type(asyncio.get_running_loop())
+
+
+def test_every_way_to_make_a_loop_makes_roundels():
+    def made(event_loop):
+        event_loop.close()
+        return type(event_loop)
+
+    assert made(roundel.new_event_loop()) is roundel.Loop
+    assert made(roundel.SelectorEventLoop()) is roundel.Loop
+    assert roundel.run(about_the_loop()) is roundel.Loop
+    with roundel.Runner() as runner:
+        assert runner.run(about_the_loop()) is roundel.Loop
+        assert isinstance(runner, asyncio.Runner)
+    if sys.version_info >= (3, 13):
+        assert made(roundel.EventLoop()) is roundel.Loop
+
+
+def test_another_loop_can_be_asked_for():
+    stock = asyncio.SelectorEventLoop
+    assert roundel.run(about_the_loop(), loop_factory=stock) is stock
+    with roundel.Runner(loop_factory=stock) as runner:
+        assert runner.run(about_the_loop()) is stock
+
+
+PROGRAM = """
+import roundel as asyncio
+
+async def worker(queue: asyncio.Queue[int], lock: asyncio.Lock) -> int:
+    total = 0
+    while True:
+        number = await queue.get()
+        async with lock:
+            total += number
+        queue.task_done()
+        if not number:
+            return total
+
+async def main() -> None:
+    queue: asyncio.Queue[int] = asyncio.Queue(1)
+    task: asyncio.Task[int] = asyncio.create_task(worker(queue, asyncio.Lock()))
+    for number in (1, 2, 3, 0):
+        await queue.put(number)
+    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(future.set_result, "six is")
+    print(await future, *await asyncio.gather(task, asyncio.sleep(0, "and no more")))
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(asyncio.wait_for(asyncio.shield(asyncio.sleep(0)), 1))
+    try:
+        await asyncio.wait_for(asyncio.Event().wait(), 0)
+    except asyncio.TimeoutError:
+        print("late", asyncio.subprocess.PIPE, asyncio.tasks.current_task() is asyncio.current_task())
+
+asyncio.run(main(), debug=True)
+with asyncio.Runner() as runner:
+    runner.run(main())
+"""
+
+
+def test_a_program_with_the_one_line_changed(tmp_path):
+    path = tmp_path / "prog.py"
+    path.write_text(PROGRAM)
+    ran = subprocess.run([sys.executable, "-W", "error", path], capture_output=True, text=True, timeout=25)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == "six is 6 and no more\nlate -1 True\n" * 2
+
+
+def test_a_type_checker_knows_the_names(tmp_path):
+    pytest.importorskip("mypy", reason="mypy comes with the group `lint`")
+    path = tmp_path / "prog.py"
+    path.write_text(PROGRAM)
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path}", str(path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
+    assert ran.stdout == "Success: no issues found in 1 source file\n", ran.stderr
+    path.write_text("import roundel as asyncio\nasyncio.gathering\nasyncio.sleep('1')\n")
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
+    assert "prog.py:2: error" in ran.stdout
+    assert "prog.py:3: error" in ran.stdout
