@@ -16,9 +16,8 @@ import asyncio
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from roundel import _roundel
 
@@ -27,8 +26,7 @@ from roundel import _roundel
 NOT_FOR_ASYNCIO = frozenset({"Future", "Task", "Handle", "TimerHandle", "run", "new_event_loop"})
 
 
-@dataclass(frozen=True)
-class Native:
+class Native(NamedTuple):
     """One of asyncio's public names, for which roundel has an object of its own."""
 
     name: str
@@ -106,23 +104,20 @@ def _namespaces() -> Iterable[tuple[str, dict[str, Any]]]:
                 yield name, names
 
 
-def _exchange(pairs: Iterable[tuple[str, Any, Any]], *, keep: set[tuple[str, str]] | None = None) -> None:
-    """For each (name, old, new), let the global names that mean `old` mean `new`.
-
-    In asyncio's modules only where it has its public name: what they hold under a private one (`_c_current_task`) is
-    meant to be what it is. roundel's own modules know which of the two they hold.
-    """
-    exchanges = {id(old): (name, old, new) for name, old, new in pairs}
-    wanted = exchanges.keys()
+def _holders(objects: Iterable[Any]) -> Iterable[tuple[str, dict[str, Any], str, Any]]:
+    """(module, its global names, name, object) for each global name outside of roundel that is one of the objects."""
+    wanted = frozenset(map(id, objects))
     for module, names in _namespaces():
-        # Most modules hold nothing of interest, which is found out without a copy and without a loop in Python.
-        if wanted.isdisjoint(map(id, names.values())) or _is_of(module, "roundel"):
-            continue
-        for key, value in names.copy().items():
-            name, old, new = exchanges.get(id(value), (key, None, None))
-            if old is None or (_is_of(module, "asyncio") and key != name) or (keep and (module, key) in keep):
-                continue
-            names[key] = new
+        # Most modules hold none, which is found out without a copy and without a loop in Python.
+        if not wanted.isdisjoint(map(id, names.values())) and not _is_of(module, "roundel"):
+            for name, value in names.copy().items():
+                if id(value) in wanted:
+                    yield module, names, name, value
+
+
+def _is_to_change(module: str, name: str, public: str) -> bool:
+    # What asyncio's modules hold under a private name (`_c_current_task`) is meant to be what it is.
+    return name == public or not _is_of(module, "asyncio")
 
 
 def put_in(*, for_good: bool = False) -> None:
@@ -132,25 +127,28 @@ def put_in(*, for_good: bool = False) -> None:
     """
     global _put_in, _for_good
     with _lock:
-        if not _put_in:
-            natives = {id(native.native) for native in NATIVES.values()}
-            _asked.update(
-                (module, key)
-                for module, names in _namespaces()
-                if not natives.isdisjoint(map(id, names.values()))
-                for key, value in names.copy().items()
-                if id(value) in natives
-            )
-            _put_in = True
+        stocks = {id(each.stock): each for each in NATIVES.values()}
+        natives = [] if _put_in else [each.native for each in NATIVES.values()]
+        for module, names, name, value in _holders([*(each.stock for each in stocks.values()), *natives]):
+            native = stocks.get(id(value))
+            if native is None:
+                _asked.add((module, name))
+            elif _is_to_change(module, name, native.name):
+                names[name] = native.native
+        _put_in = True
         _for_good = _for_good or for_good
-        _exchange((native.name, native.stock, native.native) for native in NATIVES.values())
 
 
 def take_out() -> None:
     """Undo `put_in`, also in modules that have been imported since and hold what asyncio gave them."""
     global _put_in
     with _lock:
-        if _put_in and not _for_good:
-            _exchange(((native.name, native.native, native.stock) for native in NATIVES.values()), keep=_asked)
-            _asked.clear()
-            _put_in = False
+        if not _put_in or _for_good:
+            return
+        natives = {id(each.native): each for each in NATIVES.values()}
+        for module, names, name, value in _holders(each.native for each in natives.values()):
+            native = natives[id(value)]
+            if (module, name) not in _asked and _is_to_change(module, name, native.name):
+                names[name] = native.stock
+        _asked.clear()
+        _put_in = False
