@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from types import ModuleType
 
 import pytest
@@ -131,15 +132,61 @@ def test_its_instances_are_asyncios(name):
         assert issubclass(own, STOCK[name])
 
 
-# docs/design.md says why a native task cannot be a native future, and a handle no subclass.
-NOT_RELATED = {("Task", "Future"), ("TimerHandle", "Handle")}
-
-
 def test_a_subclass_there_is_a_subclass_here():
     related = {(sub, base) for sub in CLASSES for base in CLASSES if issubclass(STOCK[sub], STOCK[base])}
-    assert {("PriorityQueue", "Queue"), ("BoundedSemaphore", "Semaphore")} <= related
-    lost = {(sub, base) for sub, base in related if not issubclass(getattr(roundel, sub), getattr(roundel, base))}
-    assert lost <= NOT_RELATED
+    assert {("PriorityQueue", "Queue"), ("Task", "Future"), ("TimerHandle", "Handle")} <= related
+    assert {
+        (sub, base) for sub, base in related if not issubclass(getattr(roundel, sub), getattr(roundel, base))
+    } == set()
+
+
+class Abstract(ABC):
+    @abstractmethod
+    def word(self): ...
+
+
+class Derived(roundel.Future, Abstract):
+    """One class that has both a native base and an abstract one."""
+
+    def word(self):
+        return "derived"
+
+
+def test_an_instance_there_is_an_instance_here():
+    async def nothing():
+        pass
+
+    native, stock = roundel.new_event_loop(), asyncio.SelectorEventLoop()
+    made = [Derived(loop=native), 1, Derived, None]
+    for event_loop in (native, stock):
+        made += [event_loop.create_future(), event_loop.create_task(nothing())]
+        made += [event_loop.call_soon(int), event_loop.call_later(0, int)]
+        event_loop.run_until_complete(made[-3])
+        event_loop.close()
+    for name in ("Future", "Task", "Handle", "TimerHandle"):
+        here = [isinstance(each, getattr(roundel, name)) for each in made]
+        assert here == [isinstance(each, STOCK[name]) for each in made]
+        assert True in here
+        assert False in here
+
+
+def test_a_class_derived_from_a_native_one_has_its_own_instances_only():
+    event_loop = roundel.new_event_loop()
+    derived, plain = Derived(loop=event_loop), event_loop.create_future()
+    event_loop.close()
+    assert derived.word() == "derived"
+    assert [isinstance(each, Derived) for each in (derived, plain, 1)] == [True, False, False]
+    assert [issubclass(each, Derived) for each in (Derived, roundel.Future, asyncio.Future, int)] == [True] + [
+        False
+    ] * 3
+
+
+@pytest.mark.parametrize(
+    ("cls", "metaclass"), [(1, type), (roundel.Future, type), (Abstract, type), (type("Plain", (), {}), int)]
+)
+def test_what_is_no_plain_class_gets_no_metaclass(cls, metaclass):
+    with pytest.raises(TypeError, match="a class of type and a metaclass are needed"):
+        roundel._roundel._set_metaclass(cls, metaclass)
 
 
 def test_asyncio_knows_the_native_ones_by_the_same_name():

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from roundel import _roundel
 from roundel._children import watcher_of_the_program, when_ended
+from roundel._instances import answer_as_asyncios
 from roundel._names import NameCache
 from roundel._tasks import show_native_tasks
 
@@ -29,6 +30,7 @@ __all__ = ["Loop"]
 _Ts = TypeVarTuple("_Ts")
 
 show_native_tasks()
+answer_as_asyncios()
 
 # The public name warns from Python 3.14 on.
 _iscoroutinefunction: Callable[[object], bool] = (

@@ -37,7 +37,7 @@ mod task;
 mod transport;
 mod wait;
 
-use pyo3::exceptions::PyImportError;
+use pyo3::exceptions::{PyImportError, PyTypeError};
 use pyo3::prelude::*;
 
 /// The pending native tasks of all loops.
@@ -47,6 +47,14 @@ fn _all_tasks(py: Python<'_>) -> Vec<Bound<'_, PyAny>> {
         .into_iter()
         .map(|task| task.into_bound(py))
         .collect()
+}
+
+/// Gives a class of `type`'s another metaclass, for good.
+#[pyfunction]
+#[pyo3(signature = (class, metaclass, /))]
+fn _set_metaclass(class: &Bound<'_, PyAny>, metaclass: &Bound<'_, PyAny>) -> PyResult<()> {
+    ffi::class::set_metaclass(&class.clone().into(), &metaclass.clone().into())
+        .map_err(PyTypeError::new_err)
 }
 
 #[pymodule]
@@ -80,5 +88,6 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     event_loop::add_to(module)?;
     transport::add_to(module)?;
     module.add_function(wrap_pyfunction!(_all_tasks, module)?)?;
+    module.add_function(wrap_pyfunction!(_set_metaclass, module)?)?;
     Ok(())
 }

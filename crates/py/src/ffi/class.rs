@@ -384,3 +384,30 @@ pub fn expect_class(py: Python<'_>, object: &Obj) -> PyResult<()> {
     }
     Ok(())
 }
+
+/// Gives a class that was made with the metaclass `type` another one, which its later subclasses then have too.
+///
+/// `cls.__class__ = metaclass` is refused by the interpreter, and a metaclass at creation is new in 3.12.
+pub fn set_metaclass(class: &Obj, metaclass: &Obj) -> Result<(), &'static str> {
+    let plain = &raw mut ffi::PyType_Type;
+    // SAFETY: both are checked to be types. The new metaclass adds no fields to those of `type`, so what the class was
+    // allocated with is what an instance of it has; the class takes a reference to its heap-allocated metaclass, as
+    // every instance does, and caches that know the old one are told.
+    unsafe {
+        let (class, metaclass): (*mut ffi::PyTypeObject, *mut ffi::PyTypeObject) =
+            (class.as_ptr().cast(), metaclass.as_ptr().cast());
+        if ffi::Py_TYPE(class.cast()) != plain
+            || ffi::PyType_Check(metaclass.cast()) == 0
+            || ffi::PyType_IsSubtype(metaclass, plain) == 0
+        {
+            return Err("a class of type and a metaclass are needed");
+        }
+        if (*metaclass).tp_basicsize != (*plain).tp_basicsize {
+            return Err("the metaclass has fields of its own");
+        }
+        ffi::Py_INCREF(metaclass.cast());
+        (*class.cast::<ffi::PyObject>()).ob_type = metaclass;
+        ffi::PyType_Modified(class);
+    }
+    Ok(())
+}
