@@ -359,7 +359,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module,
         c"as_completed",
         as_completed,
-        c"as_completed($module, /, fs, *, timeout=None)\n--\n\n\
+        c"as_completed(fs, *, timeout=None)\n--\n\n\
           An iterator of coroutines, of which each gives the next result in the order in which the awaitables end.\n\n\
           From Python 3.13 on also an asynchronous iterator, of the futures themselves. TimeoutError after timeout\n\
           seconds, for each that is not done then; none is cancelled.",

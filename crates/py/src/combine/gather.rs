@@ -340,7 +340,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module,
         c"gather",
         gather,
-        c"gather($module, /, *coros_or_futures, return_exceptions=False)\n--\n\n\
+        c"gather(*coros_or_futures, return_exceptions=False)\n--\n\n\
           A future of the results, in the order of the arguments.\n\n\
           Coroutines become tasks. The first exception is raised at once and the others go on; with return_exceptions\n\
           exceptions are results. Cancelling the future cancels every child that is not done.",

@@ -165,7 +165,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module,
         c"shield",
         shield,
-        c"shield($module, /, arg)\n--\n\n\
+        c"shield(arg)\n--\n\n\
           A future that ends as the awaitable does, and that can be cancelled without cancelling it.\n\n\
           Keep a reference to a task that is given: the loop keeps none.",
     )
