@@ -49,7 +49,10 @@ class Subject:
         return loop
 
     def put_in(self) -> None:
-        """Make the subject's loop the one that ``asyncio.new_event_loop`` and ``run`` give."""
+        """Make the subject's loop the one that ``asyncio.new_event_loop`` and ``run`` give.
+
+        For roundel's loop, asyncio's names come to mean the native objects as well.
+        """
         # The tests reset the policy to None again and again, so the class that None stands for is
         # what has to change.
         policy: Any = unix_events
@@ -60,6 +63,8 @@ class Subject:
         else:
             asyncio.events.new_event_loop = asyncio.new_event_loop = self.new_loop  # type: ignore[assignment]
         _close_loops_in_public_words()
+        if self.new_loop.__module__.partition(".")[0] == "roundel":
+            importlib.import_module("roundel._natives").put_in(for_good=True)
         if not self.is_stock:
             _let_mocks_hear_the_log()
 
