@@ -13,6 +13,7 @@ import weakref
 
 import pytest
 
+import roundel
 from kinds import skip_broken_oracle, turns
 from peers import tcp_pair
 
@@ -498,3 +499,21 @@ def test_the_collector_sees_what_is_held(loop):
     fut.set_result(thing)
     assert any(referent is thing for referent in gc.get_referents(fut))
     assert gc.is_tracked(fut)
+
+
+@pytest.mark.parametrize("sleep", [asyncio.sleep, roundel.sleep], ids=["asyncio", "roundel"])
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_coroutine_in_a_cycle_is_reported_only_if_it_was_forgotten(sleep, closed, collect):
+    class Holder:
+        pass
+
+    holder = Holder()
+    holder.itself, holder.coroutine = holder, sleep(0)
+    if closed:
+        holder.coroutine.close()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del holder
+        collect()
+    expected = [] if closed else ["coroutine 'sleep' was never awaited"]
+    assert [str(each.message) for each in caught] == expected

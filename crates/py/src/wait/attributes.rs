@@ -1,6 +1,8 @@
 //! What Python sees of a wait: a coroutine, and while it waits a future.
 
-use pyo3::exceptions::{PyAttributeError, PyTypeError};
+use std::ffi::CString;
+
+use pyo3::exceptions::{PyAttributeError, PyRuntimeWarning, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -15,9 +17,18 @@ use crate::stdlib;
 /// A coroutine that was made and never run is nearly always a forgotten `await`: says so in Python's words.
 pub fn never_awaited(this: This<'_, Wait>) {
     let py = this.py();
-    let warned = py.import(intern!(py, "warnings")).and_then(|warnings| {
-        warnings.call_method1(intern!(py, "_warn_unawaited_coroutine"), (this.bind(),))
-    });
+    let warned = match py.import(intern!(py, "warnings")) {
+        Ok(warnings) => warnings
+            .call_method1(intern!(py, "_warn_unawaited_coroutine"), (this.bind(),))
+            .map(drop),
+        // The interpreter is ending, and imports nothing any more. It then warns without a place, as here.
+        Err(_) => {
+            let text = format!("coroutine '{}' was never awaited", this.kind.qualname);
+            CString::new(text).map_or(Ok(()), |text| {
+                PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 1)
+            })
+        }
+    };
     if let Err(error) = warned {
         error.write_unraisable(py, Some(&this.bind()));
     }

@@ -107,7 +107,10 @@ impl Native for Wait {
         self.stage.get() == Stage::Fresh && self.kind.warns
     }
     fn finalize(this: This<'_, Self>) {
-        attributes::never_awaited(this);
+        // The garbage collector finalizes what it finds without having asked.
+        if this.needs_finalizer() {
+            attributes::never_awaited(this);
+        }
     }
 }
 
