@@ -199,9 +199,20 @@ leak: ## A million tasks, cycles through every native object: memory comes back
 # --- figures -------------------------------------------------------------------------------
 
 .PHONY: bench
-bench: $(VENV)/.bench build ## Side by side with asyncio, uvloop and rloop (BENCH="--quick")
+bench: $(VENV)/.bench build ## Side by side with asyncio, uvloop, rloop, blazio (BENCH="--quick"; --markdown writes docs/)
 	$(call say,benchmarks)
 	$(PY) benches/run.py $(BENCH)
+
+.PHONY: bench-memory
+bench-memory: $(VENV)/.bench build ## Bytes for each idle future, pending timer and sleeping task, side by side
+	$(call say,memory)
+	$(PY) benches/memory.py
+
+# The count is worth something for the optimised extension only: `build`, whatever PROFILE says.
+.PHONY: bench-instructions
+bench-instructions: $(VENV)/.made build ## Instructions for an operation, against the record (RECORD=1 writes it)
+	$(call say,instructions: $$($(PY) --version))
+	$(PY) benches/instructions.py check $(if $(RECORD),--record)
 
 .PHONY: probe-cost
 probe-cost: ## Instructions of a loop with the empty probe against one without the calls

@@ -1,0 +1,285 @@
+"""The benchmarks: every row runs and does what its title says, and what is made of the figures is right.
+
+Owns: rows, floors, picture, tables, the record of instructions. Leaves out: the figures themselves, which are nobody's
+promise, and the other loops, which need not be installed.
+"""
+
+import argparse
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from kinds import MISSING
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "benches"))
+
+import echo
+import figures
+import instructions
+import loops
+import memory
+import picture
+import report
+import run as benches_run
+from rows import ROWS
+
+ROOT = Path(__file__).resolve().parent.parent
+N = 20  # operations: two of them to warm up, and each contender has some
+
+
+# --- rows ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_runs(row, loop_factory):
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(ROWS[row].main(1))
+        runner.run(ROWS[row].main(N))
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if ROWS[row].floor])
+def test_a_floor_runs(row):
+    ROWS[row].floor(1)
+    ROWS[row].floor(N)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_runs_on_what_install_puts_in_place(row):
+    if MISSING:
+        pytest.skip(f"roundel is missing: {MISSING}")
+    assert microseconds(row, "roundel", N) > 0
+
+
+def test_a_floor_is_measured_like_a_row():
+    assert microseconds("gather", "send", N) > 0
+
+
+@pytest.mark.parametrize(
+    ("row", "tasks"),
+    [("gather", 1), ("await-task", 1), ("task-group", 1), ("as-completed", 1), ("wait-first", 2)],
+)
+def test_an_operation_is_so_many_tasks(row, tasks, loop_factory):
+    made = []
+
+    def factory(loop, coro, **options):
+        made.append(coro)
+        return asyncio.Task(coro, loop=loop, **options)
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        main = runner.get_loop().create_task(ROWS[row].main(2500))
+        runner.get_loop().set_task_factory(factory)
+        runner.get_loop().run_until_complete(main)
+        runner.get_loop().set_task_factory(None)
+    assert len(made) == 2500 * tasks
+
+
+def microseconds(row, loop, n):
+    done = subprocess.run(
+        [sys.executable, ROOT / "benches/child.py", row, loop, str(n)], capture_output=True, text=True, timeout=25
+    )
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout)
+
+
+# --- loops ---------------------------------------------------------------------------------------
+
+
+def test_one_of_the_two_columns_has_the_native_names(monkeypatch):
+    if MISSING:
+        pytest.skip(f"roundel is missing: {MISSING}")
+    installed = []
+    monkeypatch.setattr(loops, "install", lambda: installed.append(True))
+    alone = loops.factory("roundel-loop")
+    assert installed == []
+    assert loops.factory("roundel") is alone
+    assert installed == [True]
+
+
+def test_ours_are_not_among_their_own_rivals():
+    assert loops.PEERS == ("asyncio", "uvloop", "rloop", "blazio")
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", memory.MEMORY_ROWS)
+def test_an_object_takes_memory(row, kind):
+    assert memory.measure(row, kind.name, 20_000) > 50
+
+
+# --- tables and picture --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def measured():
+    """Invented figures: uvloop is the best other loop everywhere, roundel twice as fast, rloop knows no sockets."""
+    found = figures.Figures(
+        [*loops.PEERS, *loops.OURS], {"uvloop": "1.2", "roundel": "0.1"}, 3, False, machine="A <machine> & more", cpus=2
+    )
+    for row in figures.ALL_ROWS:
+        for loop, us in {"asyncio": 8.0, "uvloop": 2.0, "rloop": 4.0, "blazio": 3.0, "roundel": 1.0}.items():
+            if (loop, row in ROWS) != ("rloop", False):
+                found.us[row][loop] = [us * 5, us, us / 5]
+        found.us[row]["roundel-loop"] = [3.0]
+    found.memory["future"]["asyncio"] = [100.4]
+    return found
+
+
+def test_ratios_are_to_the_best_other_loop(measured):
+    assert measured.best_peer("gather") == "uvloop"
+    assert measured.ratio("gather", "roundel") == 0.5
+    assert measured.ratio("gather", "roundel-loop") == 1.5
+    del measured.us["gather"]["roundel"]
+    assert measured.ratio("gather", "roundel") is None
+
+
+def test_a_run_survives_its_file(measured, tmp_path):
+    path = tmp_path / "results" / "run.json"
+    measured.save(path)
+    again = figures.load(path)
+    assert again == measured
+    assert picture.picture(again) == picture.picture(measured)
+
+
+def test_the_table_has_every_row_and_both_ratios(measured):
+    head, *lines = report.times(measured)
+    assert head[-3:] == ["roundel / best", "loop only / best", "best other"]
+    assert [line[0] for line in lines] == [figures.operation(row) for row in figures.ALL_ROWS]
+    assert {tuple(line[-3:]) for line in lines} == {("0.50", "1.50", "uvloop")}
+    assert {len(line) for line in lines} == {len(head)}
+
+
+def test_the_picture_is_well_formed_and_nothing_leaves_it(measured):
+    measured.us["gather"]["roundel"] = [0.001]  # far beyond any scale
+    svg = "{http://www.w3.org/2000/svg}"
+    root = ElementTree.fromstring(picture.picture(measured))
+    assert root.tag == svg + "svg"
+    width, height = float(root.get("width")), float(root.get("height"))
+    for box in root.iter(svg + "rect"):
+        x, y = float(box.get("x", 0)), float(box.get("y", 0))
+        assert 0 <= x < x + float(box.get("width")) <= width
+        assert 0 <= y < y + float(box.get("height")) <= height
+    texts = [text.text for text in root.iter(svg + "text")]
+    assert {figures.operation(row) for row in figures.ALL_ROWS} <= set(texts)
+    assert {figures.group(row) for row in figures.ALL_ROWS} <= set(texts)
+    assert any("A <machine> & more" in text for text in texts)
+    marks = [path.get("class") for path in root.iter(svg + "path")]
+    assert marks.count("uvloop") == len(figures.ALL_ROWS) + 1  # and the legend
+    assert marks.count("rloop") == len(ROWS) + 1
+
+
+def test_a_bar_twice_as_long_is_twice_as_fast():
+    scale = picture.Scale(3.2)
+    assert scale.end == 4
+    assert scale.x(2) - scale.x(0) == 2 * (scale.x(1) - scale.x(0))
+    assert scale.x(4) == scale.x(400) == picture.PLOT_END
+
+
+def test_figures_go_between_their_marks(measured, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "a\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nb\n<!-- memory: begin --><!-- memory: end -->"
+    )
+    report.document(measured, page)
+    report.document(measured, page)
+    text = page.read_text()
+    assert text.startswith("a\n<!-- figures: begin -->\nPython ")
+    assert text.count("| await create_task of a no-op coroutine |") == 1
+    assert text.count("| an idle future | 100 |") == 1
+    assert "old" not in text
+    with pytest.raises(ValueError, match="once"):
+        report.put(page, "nowhere", "text")
+
+
+def test_the_page_and_its_picture_have_every_row():
+    page, drawn = (ROOT / "docs/performance.md").read_text(), (ROOT / "docs/performance.svg").read_text()
+    assert [row for row in figures.ALL_ROWS if f"| {figures.operation(row)} |" not in page] == []
+    assert [row for row in figures.ALL_ROWS if f">{figures.operation(row)}<" not in drawn] == []
+    assert [row for row in memory.MEMORY_ROWS.values() if f"| {row.object} |" not in page] == []
+
+
+def test_a_server_that_broke_the_rules_is_named(measured):
+    idle = next(row for row in echo.ECHO_ROWS.values() if row.connections == 1 and row.kind == "protocol")
+    measured.sleeps[idle.name]["uvloop"] = [1.0]
+    assert not any("not comparable" in note for note in report.notes(measured))
+    measured.sleeps[idle.name]["uvloop"] = [0.0]
+    assert any(idle.name in note and "not comparable" in note for note in report.notes(measured))
+
+
+@pytest.mark.parametrize("wrong", [["--rows", "nothing"], ["--loops", "trio"], ["--quick", "--markdown"]])
+def test_a_wrong_command_line_is_refused(wrong, capsys):
+    with pytest.raises(SystemExit):
+        benches_run.parse(wrong)
+    assert "error" in capsys.readouterr().err
+
+
+# --- the record of instructions ------------------------------------------------------------------
+
+
+def record(python="3.13.0", build="GCC", rust="rustc 1", **rows):
+    return instructions.Record(python, build, "x86_64", rust, rows)
+
+
+def test_the_rows_that_are_counted_exist_and_are_recorded():
+    assert set(instructions.CHECKED) <= set(ROWS)
+    records = instructions.load()
+    assert records
+    for key, found in records.items():
+        assert found.key == key
+        assert list(found.instructions) == list(instructions.CHECKED)
+        assert min(found.instructions.values()) > 0
+
+
+def test_a_row_that_grew_by_more_than_a_tenth_is_named():
+    grown, notes = instructions.compare(
+        record(gather=1101, sleep0=1100, lock=1000), record(gather=1000, sleep0=1000, lock=1000)
+    )
+    assert len(grown) == 1
+    assert grown[0].startswith("gather: 1101")
+    assert notes == []
+
+
+def test_what_is_better_new_or_made_with_another_compiler_is_said_and_passes():
+    grown, notes = instructions.compare(record(gather=500, lock=9), record(rust="rustc 0", gather=1000))
+    assert grown == []
+    assert [note.split(":")[0] for note in notes[:2]] == ["gather", "lock"]
+    assert "rustc 0" in notes[2]
+
+
+@pytest.mark.parametrize("other", [{"python": "3.12.1"}, {"build": "Clang"}])
+def test_another_python_has_nothing_to_compare_with(other):
+    old = record(gather=1)
+    assert instructions.cannot_compare(record(gather=9), {old.key: old}) == ""
+    assert instructions.cannot_compare(record(**other), {old.key: old})
+
+
+def test_recording_keeps_what_was_not_counted(tmp_path):
+    path = tmp_path / "record.json"
+    instructions.save(record(gather=1, lock=2), path)
+    instructions.save(record(python="3.12.1", gather=3), path)
+    instructions.save(record(lock=4), path)
+    found = instructions.load(path)
+    assert found["3.13 x86_64"].instructions == {"gather": 1, "lock": 4}
+    assert found["3.12 x86_64"].instructions == {"gather": 3}
+    instructions.save(record(build="Clang", lock=5), path)
+    assert instructions.load(path)["3.13 x86_64"].instructions == {"lock": 5}
+
+
+@pytest.mark.parametrize(("now", "status"), [(1050, 0), (1150, 1)])
+def test_the_check_fails_when_a_row_has_grown(now, status, monkeypatch, capsys):
+    old = instructions.counted({"gather": 1000})
+    monkeypatch.setattr(instructions, "load", lambda: {old.key: old})
+    monkeypatch.setattr(instructions, "for_one", lambda *arguments: now)
+    assert instructions.check(argparse.Namespace(rows=["gather"], record=False)) == status
+    assert ("GROWN  gather: 1150 instructions, 15% over" in capsys.readouterr().out) == bool(status)
+
+
+def test_without_a_record_the_check_counts_nothing_and_passes(monkeypatch, capsys):
+    monkeypatch.setattr(instructions, "load", dict)
+    monkeypatch.setattr(instructions, "for_one", lambda *arguments: pytest.fail("counted"))
+    assert instructions.check(argparse.Namespace(rows=["gather"], record=False)) == 0
+    assert "no record" in capsys.readouterr().out
