@@ -139,7 +139,8 @@ class Program(Words):
 
     def place(self, task):
         """Where a task stands among others: by the number of its coroutine, if it is one of ours."""
-        coroutine = task.get_coro()
+        # The attribute, since before 3.12.5 asyncio's get_coro() crashes on a task that has ended eagerly.
+        coroutine = task._coro
         number = None if coroutine is None else self.numbers.get(coroutine)
         return -1 if number is None else number, getattr(coroutine, "__qualname__", "")
 
