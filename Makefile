@@ -90,11 +90,12 @@ wheel: $(VENV)/.made ## An optimised wheel in dist/, tried in a clean environmen
 # --- tests ---------------------------------------------------------------------------------
 
 .PHONY: test
-test: ## Every check: Rust tests, Python tests, stubs, lint, docs, CPython's own suite
+test: ## Every check: Rust tests, Python tests, random programs, stubs, lint, docs, CPython's own suite
 	@$(MAKE) --no-print-directory rust-test
 	@$(MAKE) --no-print-directory loom
 	@$(MAKE) --no-print-directory develop
 	@$(MAKE) --no-print-directory py-test
+	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory observe
 	@$(MAKE) --no-print-directory stubtest
 	@$(MAKE) --no-print-directory lint
