@@ -26,10 +26,13 @@ from kinds import KINDS, MISSING
 
 HANG_AFTER = 30
 SLOW_HANG_AFTER = 120
-_stderr = os.dup(2)
+_stderr = 2
 
 
 def pytest_configure(config):
+    # Here, and not on import: then file descriptor 2 is pytest's, and what goes there is lost with the process.
+    global _stderr
+    _stderr = os.dup(2)
     # The setting in pyproject.toml replaces pytest's own list, which has this.
     config.addinivalue_line("norecursedirs", ".*")
     config.addinivalue_line("markers", "slow: takes seconds; still part of the whole run")
