@@ -6,10 +6,12 @@ The other end is a blocking socket, read in a thread.
 """
 
 import asyncio
+import collections
 import contextlib
 import os
 import re
 import socket
+import sys
 import weakref
 
 import pytest
@@ -748,6 +750,63 @@ def test_closing_in_connection_made(loop, run):
     run(main())
 
 
+# Arguments of writelines()
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["x"],
+        [1],
+        [None],
+        [b"a", "x"],
+        ["x", b"a"],
+        [[1]],
+        (b"", object()),
+        "xy",
+        [collections.OrderedDict()],
+        5,
+        None,
+        (),
+        0,
+    ],
+    ids=repr,
+)
+def test_what_writelines_refuses(session, pieces):
+    """With the words of what asyncio hands the pieces to: memoryview(), and before 3.12 b"".join()."""
+    words = None
+    try:
+        if sys.version_info < (3, 12):
+            b"".join(pieces)
+        elif pieces:
+            list(map(memoryview, pieces))
+    except TypeError as error:
+        words = str(error)
+
+    async def body(transport, protocol, peer):
+        if words is None:
+            assert transport.writelines(pieces) is None
+        else:
+            with pytest.raises(TypeError) as raised:
+                transport.writelines(pieces)
+            assert str(raised.value) == words
+        transport.write(b"nothing before")
+        assert await off_loop(read_exactly, peer, 14) == b"nothing before"
+
+    session(body)
+
+
+def test_what_is_refused_first_by_writelines(session):
+    """Before 3.12 the pieces are joined, and then written; from then on the transport is asked first."""
+
+    async def body(transport, protocol, peer):
+        transport.write_eof()
+        with pytest.raises(TypeError if sys.version_info < (3, 12) else RuntimeError):
+            transport.writelines(["x"])
+
+    session(body)
+
+
 # Errors of the protocol
 
 
@@ -791,6 +850,34 @@ def test_error_in_eof_received(session, reports):
             }
         ]
 
+    session(body, Sour())
+
+
+@pytest.mark.parametrize("debug", [False, True], ids=["plain", "debug"])
+def test_error_in_connection_lost_once_all_is_sent(loop, session, reports, debug):
+    """Then it is the write event that fails, whose handle is cancelled by then and has let go of its callback."""
+
+    class Sour(Recorder):
+        def connection_lost(self, exception):
+            super().connection_lost(exception)
+            raise ZeroDivisionError("lost")
+
+    async def body(transport, protocol, peer):
+        transport.write(BIG)
+        transport.close()
+        await off_loop(read_to_end, peer)
+        await protocol.lost()
+        await until(lambda: reports)
+        assert reports[0].pop("message") == "Exception in callback None()"
+        assert repr(reports[0].pop("exception")) == "ZeroDivisionError('lost')"
+        handle = reports[0].pop("handle")
+        assert isinstance(handle, asyncio.Handle)
+        assert handle.cancelled()
+        assert repr(handle).startswith("<Handle cancelled" if not debug else "<Handle ")
+        assert list(reports[0]) == ["source_traceback"] * debug
+        assert transport.get_write_buffer_size() == 0
+
+    loop.set_debug(debug)
     session(body, Sour())
 
 

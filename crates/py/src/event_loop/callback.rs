@@ -19,8 +19,6 @@ pub enum Callback {
     Start(Obj),
     /// A transport whose socket is readable.
     Readable(Obj),
-    /// A transport whose socket is writable.
-    Writable(Obj),
 }
 
 impl Callback {
@@ -33,8 +31,7 @@ impl Callback {
             | Callback::Due(object)
             | Callback::Told(object, _)
             | Callback::Start(object)
-            | Callback::Readable(object)
-            | Callback::Writable(object) => object,
+            | Callback::Readable(object) => object,
         }
     }
 

@@ -33,6 +33,7 @@ use crate::stdlib;
 pub use alarm::{Alarm, Rings, When};
 pub use callback::Callback;
 pub use home::Home;
+pub use sources::cancel_replaced;
 pub use watch::Watch;
 use world::{PyWorld, instant};
 

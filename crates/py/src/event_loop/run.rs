@@ -108,7 +108,6 @@ fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
         Callback::Told(_, done) => listener::tell(py, object, done),
         Callback::Start(_) => transport::start(py, object),
         Callback::Readable(_) => transport::readable(py, object),
-        Callback::Writable(_) => transport::writable(py, object),
     });
     match outcome {
         Ok(()) => Ok(()),
@@ -130,7 +129,7 @@ fn report(this: This<'_, LoopCore>, callback: &Callback, error: PyErr) -> PyResu
         Callback::Handle(_) => "handle",
         Callback::Step(_) | Callback::Wakeup(_) => "task",
         Callback::Due(_) | Callback::Told(..) => "awaitable",
-        Callback::Start(_) | Callback::Readable(_) | Callback::Writable(_) => "transport",
+        Callback::Start(_) | Callback::Readable(_) => "transport",
     };
     context.set_item(key, callback.object().bind(py))?;
     call_exception_handler(this, &context)
@@ -152,7 +151,6 @@ fn describe(py: Python<'_>, callback: &Callback) -> PyResult<String> {
         }
         Callback::Start(_) => return Ok(format!("<start of {}>", object.repr()?)),
         Callback::Readable(_) => return Ok(format!("<read event of {}>", object.repr()?)),
-        Callback::Writable(_) => return Ok(format!("<write event of {}>", object.repr()?)),
     };
     Ok(described.to_string())
 }

@@ -92,7 +92,7 @@ fn remove(this: This<'_, LoopCore>, args: Args<'_>, side: Side) -> PyResult<Obj>
 }
 
 /// A handle that is on the ready queue already must not run after its source is removed.
-fn cancel_replaced(py: Python<'_>, replaced: Option<Callback>) -> PyResult<()> {
+pub fn cancel_replaced(py: Python<'_>, replaced: Option<Callback>) -> PyResult<()> {
     match replaced {
         Some(Callback::Handle(handle)) => match This::<Handle>::exact(py, &handle) {
             Some(handle) => Handle::cancel(handle),
@@ -104,8 +104,7 @@ fn cancel_replaced(py: Python<'_>, replaced: Option<Callback>) -> PyResult<()> {
             | Callback::Due(_)
             | Callback::Told(..)
             | Callback::Start(_)
-            | Callback::Readable(_)
-            | Callback::Writable(_),
+            | Callback::Readable(_),
         )
         | None => Ok(()),
     }

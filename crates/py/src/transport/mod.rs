@@ -1,14 +1,15 @@
 //! `SocketTransport`: a connected stream socket between the loop and a protocol.
 //!
 //! Owns: the fields, the class table, how a transport starts. Its parts: `read` (from the socket to the protocol),
-//! `write` (the other way, and flow control), `close` (how it ends). Leaves out: making sockets, and TLS, which is a
-//! protocol of asyncio's on top.
+//! `write` (the other way), `flow` (when to stop writing), `close` (how it ends). Leaves out: making sockets, and TLS,
+//! which is a protocol of asyncio's on top.
 //! Trade: written to at once, with only the rest kept; read into one buffer that the loop owns, so that a message costs
 //! a `bytes` of its own size and not a large one cut down.
 //!
 //! The rules are those of asyncio's selector transport, with its order of callbacks and its messages.
 
 mod close;
+mod flow;
 mod read;
 mod write;
 
@@ -32,7 +33,6 @@ use crate::handle::Handle;
 use crate::stdlib;
 
 pub use read::{readable, start};
-pub use write::writable;
 
 /// A connected stream socket.
 #[derive(Default)]
@@ -45,9 +45,8 @@ pub struct SocketTransport {
     buffered_protocol: Cell<bool>,
     server: Slot,
     extra: Slot,
-    /// What read and write events run in.
+    /// What read events run in.
     read_context: Slot,
-    write_context: Slot,
     paused: Cell<bool>,
     closing: Cell<bool>,
     /// `connection_lost` is on its way, and how often somebody wrote after that.
@@ -68,14 +67,13 @@ pub struct SocketTransport {
 static CLASS: Class = Class::new();
 
 impl SocketTransport {
-    fn slots(&self) -> [&Slot; 7] {
+    fn slots(&self) -> [&Slot; 6] {
         [
             &self.socket,
             &self.protocol,
             &self.server,
             &self.extra,
             &self.read_context,
-            &self.write_context,
             &self.empty_waiter,
         ]
     }
@@ -364,6 +362,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         );
     let builder = read::methods(builder);
     let builder = write::methods(builder);
+    let builder = flow::methods(builder);
     let builder = close::methods(builder);
     let class = attributes(builder).build(module, Base::Python(stdlib::get().transport.clone()))?;
     // What asyncio's start_tls() and sendfile() ask before they use a transport.

@@ -1,20 +1,22 @@
-//! From the protocol to the socket: at once if it takes it, else when it will; and telling the protocol to slow down.
+//! From the protocol to the socket: at once if it takes it, else when it will.
 
+use std::ffi::CStr;
 use std::io::IoSlice;
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyMemoryView};
 use roundel_core::{Mode, Net as _};
 
+use super::flow::{maybe_pause, maybe_resume};
 use super::read::would_block;
-use super::{HIGH_WATER, SocketTransport, close};
-use crate::event_loop::Callback;
+use super::{SocketTransport, bound, close};
+use crate::event_loop::{Callback, cancel_replaced};
 use crate::ffi::args::Signature;
-use crate::ffi::{Args, Builder, Obj, This, buffer, call, context};
+use crate::ffi::{Args, Builder, Obj, This, buffer, call};
+use crate::handle::Handle;
 use crate::stdlib;
-use crate::task::ends_the_run;
 
 /// How many chunks one system call takes: Linux's limit.
 const MAX_CHUNKS: usize = 1024;
@@ -148,23 +150,20 @@ fn writelines(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> 
     let [Some(list)] = args.parse(py, &LINES)? else {
         return Ok(done);
     };
-    // Before 3.12 asyncio joins the pieces and calls write(), which is what its errors speak of.
-    check_open(this, if cfg!(Py_3_12) { "writelines" } else { "write" })?;
-    let mut any = false;
-    let mut chunks = Vec::new();
-    for data in list.bind(py).try_iter()? {
-        let data = Obj::from(data?);
-        let len = buffer::with_bytes(py, &data, <[u8]>::len)?;
-        any = true;
-        if len > 0 {
-            chunks.push((data, len));
-        }
-    }
-    if !any || is_lost(this)? {
+    // Before 3.12 asyncio joins the pieces and calls write(): that is what is refused first, and what errors speak of.
+    let pieces = if cfg!(Py_3_12) {
+        check_open(this, "writelines")?;
+        pieces(py, list)?
+    } else {
+        let pieces = pieces(py, list)?;
+        check_open(this, "write")?;
+        pieces
+    };
+    if pieces.is_empty() || is_lost(this)? {
         return Ok(done);
     }
     let was_empty = this.unsent_len.get() == 0;
-    for (data, len) in chunks {
+    for (data, len) in pieces {
         keep(this, &data, 0, len)?;
     }
     if this.unsent_len.get() == 0 {
@@ -184,22 +183,72 @@ fn writelines(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> 
     Ok(done)
 }
 
-/// Registers for when the socket takes more.
+/// The pieces in an iterable that are not empty, with their lengths.
+///
+/// What cannot be written is refused in the words of what asyncio hands it to: `memoryview()`, and before 3.12
+/// `b"".join()`.
+fn pieces(py: Python<'_>, list: &Obj) -> PyResult<Vec<(Obj, usize)>> {
+    let list = list.bind(py);
+    if cfg!(Py_3_12) && !list.is_truthy()? {
+        return Ok(Vec::new());
+    }
+    let join = |pieces: Bound<'_, PyAny>| {
+        PyBytes::new(py, b"")
+            .call_method1(intern!(py, "join"), (pieces,))
+            .map(drop)
+    };
+    let all: Vec<Obj> = match list.try_iter() {
+        Ok(all) => all
+            .map(|each| each.map(Obj::from))
+            .collect::<PyResult<_>>()?,
+        Err(error) if cfg!(Py_3_12) => return Err(error),
+        Err(error) => return join(list.clone()).and(Err(error)),
+    };
+    let mut pieces = Vec::with_capacity(all.len());
+    for data in &all {
+        match buffer::with_bytes(py, data, <[u8]>::len) {
+            Ok(0) => {}
+            Ok(len) => pieces.push((data.clone(), len)),
+            Err(error) => {
+                if cfg!(Py_3_12) {
+                    PyMemoryView::from(data.bind(py))?;
+                } else {
+                    join(call::tuple(py, all.iter())?.into_bound(py))?;
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(pieces)
+}
+
+/// The method that asyncio's transport registers: what reports and the log call it by.
+const ON_WRITABLE: &CStr = if cfg!(Py_3_12) {
+    c"_write_sendmsg"
+} else {
+    c"_write_ready"
+};
+
+/// Registers for when the socket takes more. By a handle, as asyncio does: what it raises is reported with that.
 fn watch(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
-    let Some(kernel) = this.kernel(py) else {
-        return Ok(());
+    let method = if cfg!(Py_3_12) {
+        intern!(py, "_write_sendmsg")
+    } else {
+        intern!(py, "_write_ready")
     };
-    this.write_context.set(context::copy_current(py)?);
-    let replaced = kernel
-        .add_writer(
-            this.fd.get(),
-            Callback::Writable(this.object()),
-            Mode::Level,
-        )
-        .map_err(|error| stdlib::os_error(py, &error))?;
-    drop(replaced);
-    Ok(())
+    let callback = bound(&this.object(), py, method)?;
+    let added = this.home.with_ours(py, |event_loop| {
+        let Some(kernel) = event_loop.kernel_if_open() else {
+            return Ok(());
+        };
+        let handle = Handle::create(event_loop, &callback, [].into_iter(), None)?;
+        let replaced = kernel
+            .add_writer(this.fd.get(), Callback::Handle(handle), Mode::Level)
+            .map_err(|error| stdlib::os_error(py, &error))?;
+        cancel_replaced(py, replaced)
+    });
+    added.unwrap_or(Ok(()))
 }
 
 /// Stops waiting for the socket to take more.
@@ -211,8 +260,7 @@ pub fn unwatch(this: This<'_, SocketTransport>) -> PyResult<()> {
     let removed = kernel
         .remove_writer(this.fd.get())
         .map_err(|error| stdlib::os_error(py, &error))?;
-    drop(removed);
-    Ok(())
+    cancel_replaced(py, removed)
 }
 
 /// Drops what was not sent.
@@ -223,15 +271,11 @@ pub fn discard(this: This<'_, SocketTransport>) {
 }
 
 /// The socket takes more.
-pub fn writable(py: Python<'_>, object: &Obj) -> PyResult<()> {
-    let Some(this) = This::<SocketTransport>::instance(py, object) else {
-        return Ok(());
-    };
-    if this.lost.get() > 0 || this.unsent_len.get() == 0 {
-        return Ok(());
+fn writable(this: This<'_, SocketTransport>) -> PyResult<Obj> {
+    if this.lost.get() == 0 && this.unsent_len.get() > 0 {
+        flush(this)?;
     }
-    let context = this.write_context.get_or_none(py);
-    context::run(py, &context, || flush(this))
+    Ok(Obj::none(this.py()))
 }
 
 /// Sends what it will take, and does what waits for all to be sent.
@@ -312,46 +356,6 @@ fn send_chunks(this: This<'_, SocketTransport>, kernel: &super::Kernel) -> std::
     Ok(())
 }
 
-/// `protocol.pause_writing()` when more than the high-water mark is kept.
-fn maybe_pause(this: This<'_, SocketTransport>) -> PyResult<()> {
-    if this.unsent_len.get() <= this.high_water.get() || this.protocol_paused.replace(true) {
-        return Ok(());
-    }
-    tell_protocol(this, intern!(this.py(), "pause_writing"))
-}
-
-/// `protocol.resume_writing()` when no more than the low-water mark is kept.
-fn maybe_resume(this: This<'_, SocketTransport>) -> PyResult<()> {
-    if !this.protocol_paused.get() || this.unsent_len.get() > this.low_water.get() {
-        return Ok(());
-    }
-    this.protocol_paused.set(false);
-    tell_protocol(this, intern!(this.py(), "resume_writing"))
-}
-
-fn tell_protocol(
-    this: This<'_, SocketTransport>,
-    method: &Bound<'_, pyo3::types::PyString>,
-) -> PyResult<()> {
-    let py = this.py();
-    let protocol = this.protocol(py);
-    match call::call_method(py, &protocol, method, []) {
-        Ok(_) => Ok(()),
-        Err(error) if ends_the_run(py, &error) => Err(error),
-        Err(error) => {
-            let context = PyDict::new(py);
-            context.set_item("message", format!("protocol.{method}() failed"))?;
-            context.set_item("exception", error.into_value(py))?;
-            context.set_item("transport", this.bind())?;
-            context.set_item("protocol", protocol.bind(py))?;
-            this.event_loop(py)?
-                .bind(py)
-                .call_method1(intern!(py, "call_exception_handler"), (context,))?;
-            Ok(())
-        }
-    }
-}
-
 fn shut_down(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
     match this.kernel(py) {
@@ -361,38 +365,6 @@ fn shut_down(this: This<'_, SocketTransport>) -> PyResult<()> {
             .map_err(|error| stdlib::os_error(py, &error)),
         None => Ok(()),
     }
-}
-
-const LIMITS: Signature<2> = Signature {
-    function: "set_write_buffer_limits",
-    names: ["high", "low"],
-    required: 0,
-    positional: 2,
-};
-
-fn set_limits(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
-    let py = this.py();
-    let [high, low] = args.parse(py, &LIMITS)?;
-    let number = |limit: Option<&Obj>| match limit.filter(|limit| !limit.is_none()) {
-        Some(limit) => limit.bind(py).extract::<i64>().map(Some),
-        None => Ok(None),
-    };
-    let (high, low) = (number(high)?, number(low)?);
-    let high = match (high, low) {
-        (Some(high), _) => high,
-        (None, Some(low)) => low.saturating_mul(4),
-        (None, None) => HIGH_WATER as i64,
-    };
-    let low = low.unwrap_or(high.div_euclid(4));
-    if !(high >= low && low >= 0) {
-        return Err(PyValueError::new_err(format!(
-            "high ({high}) must be >= low ({low}) must be >= 0"
-        )));
-    }
-    this.high_water.set(usize::try_from(high)?);
-    this.low_water.set(usize::try_from(low)?);
-    maybe_pause(this)?;
-    Ok(Obj::none(py))
 }
 
 /// Adds the methods.
@@ -409,6 +381,15 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
             c"writelines($self, list_of_data)\n--\n\nSend the pieces in order, with as few system calls as can be.",
         )
         .no_args(
+            ON_WRITABLE,
+            writable,
+            if cfg!(Py_3_12) {
+                c"_write_sendmsg($self, /)\n--\n\nThe socket takes more: send it what is kept."
+            } else {
+                c"_write_ready($self, /)\n--\n\nThe socket takes more: send it what is kept."
+            },
+        )
+        .no_args(
             c"write_eof",
             |this: This<'_, SocketTransport>| {
                 if !this.closing.get() && !this.eof.replace(true) && this.unsent_len.get() == 0 {
@@ -422,25 +403,6 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
             c"can_write_eof",
             |this: This<'_, SocketTransport>| Ok(Obj::bool(this.py(), true)),
             c"can_write_eof($self, /)\n--\n\nTrue: a stream socket can be half-closed.",
-        )
-        .no_args(
-            c"get_write_buffer_size",
-            |this: This<'_, SocketTransport>| Ok(Obj::int(this.py(), i64::try_from(this.unsent_len.get())?)),
-            c"get_write_buffer_size($self, /)\n--\n\nHow many bytes wait to be sent.",
-        )
-        .no_args(
-            c"get_write_buffer_limits",
-            |this: This<'_, SocketTransport>| {
-                let limit = |limit: usize| i64::try_from(limit).map(|limit| Obj::int(this.py(), limit));
-                call::tuple(this.py(), [&limit(this.low_water.get())?, &limit(this.high_water.get())?].into_iter())
-            },
-            c"get_write_buffer_limits($self, /)\n--\n\nThe low and the high limit of flow control, in bytes.",
-        )
-        .method(
-            c"set_write_buffer_limits",
-            set_limits,
-            c"set_write_buffer_limits($self, high=None, low=None)\n--\n\n\
-              Set when the protocol is told to pause and to resume writing, in bytes.",
         )
         .no_args(
             c"_make_empty_waiter",
