@@ -17,7 +17,7 @@ import threading
 import weakref
 from asyncio import base_events, constants, coroutines, events, sslproto, unix_events
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Never, TypeVarTuple
 
 from roundel import _roundel
 from roundel._children import watcher_of_the_program, when_ended
@@ -52,6 +52,14 @@ class _Sources:
             raise KeyError(f"{fileobj!r} is not registered")
         fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
         return selectors.SelectorKey(fileobj, fd, watched, None)
+
+    def select(self, timeout: float | None = None) -> Never:
+        """Only for who turns the loop by hand, and cannot: nest-asyncio's run_until_complete() in a running loop."""
+        raise RuntimeError(
+            "roundel's loop has no selector, so it cannot be turned by hand, as nest-asyncio does: "
+            "await the coroutine instead of calling run_until_complete(), run it on a loop in a thread of its own, "
+            "or use asyncio's own loop"
+        )
 
     def close(self) -> None:
         """Nothing to close: the descriptors are the native loop's."""
