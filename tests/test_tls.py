@@ -288,3 +288,45 @@ def test_contexts_are_not_kept(loop, certificate):
         loop.run_until_complete(asyncio.sleep(0))
     gc.collect()
     assert [ref() for ref in refs] == [None, None]
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("fallback", [False, True], ids=["native only", "with fallback"])
+def test_sendfile(loop, run, contexts, tmp_path, encrypted, fallback):
+    """The operating system cannot encrypt a file on its way; the loop reads and writes it then, if it may."""
+    content = bytes(range(256)) * 4096
+    (tmp_path / "file").write_bytes(content)
+    server, client = contexts if encrypted else (None, None)
+
+    async def main():
+        answered = loop.create_future()
+
+        async def handler(reader, writer):
+            with open(tmp_path / "file", "rb") as file:
+                try:
+                    writer.write(b"before")
+                    await writer.drain()
+                    counts = [await loop.sendfile(writer.transport, file, fallback=fallback)]
+                    places = [file.tell()]
+                    counts.append(await loop.sendfile(writer.transport, file, 1000, 70_000, fallback=fallback))
+                    places.append(file.tell())
+                    writer.write(b"after")
+                    answered.set_result((counts, places))
+                except RuntimeError as error:
+                    answered.set_exception(error)
+            await closed(writer)
+
+        async with serving(handler, server) as port:
+            hostname = "localhost" if encrypted else None
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client, server_hostname=hostname)
+            got = await reader.read()
+            if encrypted and not fallback:
+                with pytest.raises(RuntimeError, match="fallback is disabled and native sendfile is not supported"):
+                    await answered
+                assert got == b"before"
+            else:
+                assert got == b"before" + content + content[1000:71_000] + b"after"
+                assert await answered == ([len(content), 70_000], [len(content), 71_000])
+            await closed(writer)
+
+    run(main())
