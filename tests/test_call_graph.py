@@ -3,10 +3,12 @@
 Owns: asyncio's records of tasks from 3.14 on, which native tasks are on. Leaves out: `all_tasks` and `current_task` as
 all versions have them (test_task.py).
 Trades: that the records are filled at all is read through the methods of the C base class, which look at its fields.
+That the native half does without knowing where they are is seen by hiding a function that it needs to find them.
 """
 
 import asyncio
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -250,3 +252,37 @@ def test_asyncio_ps(module):
     words = [line.split("(T) ")[1] for line in seen.stdout.splitlines() if "(T) " in line]
     assert words == ["Task-1", "kid", "Task-2"]
     assert seen.stdout.count("leaf") == 2
+
+
+WITHOUT_RECORDS = """
+import asyncio, _asyncio, sys
+hidden = _asyncio._get_running_loop
+del _asyncio._get_running_loop
+import roundel
+_asyncio._get_running_loop = hidden
+
+async def main():
+    task = asyncio.current_task()
+    assert asyncio.all_tasks() == {task}
+    assert _asyncio.Task.get_coro(task) is None, "the records were found"
+    asyncio.print_call_graph()
+
+roundel.run(main())
+
+import pytest
+unlike = "not without_the_records and not tools_outside_read"
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", unlike, *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.slow
+def test_without_the_records():
+    """The same tests where the fields cannot be found: then asyncio's own functions are called."""
+    here = os.path.dirname(__file__)
+    files = [os.path.join(here, name) for name in ("test_call_graph.py", "test_task.py", "test_cancellation.py")]
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_RECORDS, *files], cwd=os.path.dirname(here), capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "in async main()" in ended.stdout
+    assert " passed" in ended.stdout
