@@ -23,15 +23,19 @@ const MAX_CHUNKS: usize = 1024;
 /// How many writes to a lost connection are let pass without a word in the log: asyncio's.
 const QUIET_WRITES: u32 = 5;
 
-fn check_data(py: Python<'_>, data: &Obj) -> PyResult<()> {
+/// Refuses all but bytes, a bytearray or a memoryview, as asyncio's own transport does and in its words, which are not
+/// the same in all versions: it looks at the data before it looks at itself.
+fn check_data(this: This<'_, SocketTransport>, data: &Obj) -> PyResult<()> {
     if buffer::is_writable_data(data) {
         return Ok(());
     }
-    let name = data.bind(py).get_type().name()?;
-    Err(PyTypeError::new_err(format!(
-        "data argument must be a bytes-like object, not {}",
-        name.repr()?
-    )))
+    let py = this.py();
+    py.import("asyncio.selector_events")?
+        .getattr("_SelectorSocketTransport")?
+        .call_method1("write", (this.bind(), data.bind(py)))?;
+    Err(PyTypeError::new_err(
+        "data argument must be a bytes-like object",
+    ))
 }
 
 fn check_open(this: This<'_, SocketTransport>, method: &str) -> PyResult<()> {
@@ -84,7 +88,7 @@ fn write(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
     let [Some(data)] = args.parse(py, &WRITE)? else {
         return Ok(done);
     };
-    check_data(py, data)?;
+    check_data(this, data)?;
     check_open(this, "write")?;
     let len = buffer::with_bytes(py, data, <[u8]>::len)?;
     if len == 0 || is_lost(this)? {
