@@ -224,6 +224,82 @@ def test_task_whose_class_has_its_own_del(kind):
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"0 {{{seen}}}\n", "")
 
 
+LONG_CHAIN = """
+import gc
+import sys
+sys.path.insert(0, "tests")
+import asyncio
+from kinds import KINDS
+
+[kind] = [kind for kind in KINDS if kind.name == sys.argv[1]]
+loop = kind.new_event_loop()
+
+def handle(before):
+    return kind.Handle(print, (before,), loop)
+
+def scheduled(before):
+    return loop.call_soon(id, before)
+
+def timer(before):
+    return kind.TimerHandle(1.0, print, (before,), loop)
+
+def in_a_list(before):
+    return kind.Handle(print, ([before],), loop)
+
+def mixed(before):
+    return [handle, timer, in_a_list][id(before) // 16 % 3](before)
+
+def future(before):
+    made = loop.create_future()
+    made.set_result(before)
+    return made
+
+def failed(before):
+    made = loop.create_future()
+    error = ValueError()
+    error.before = before
+    made.set_exception(error)
+    made.exception()
+    return made
+
+async def result(value):
+    return value
+
+def task(before):
+    made = loop.create_task(result(before))
+    loop.run_until_complete(made)
+    return made
+
+make, last = globals()[sys.argv[2]], None
+gc.disable()  # it would go over all of them again and again while they are made
+for _ in range(int(sys.argv[3])):
+    last = make(last)
+if make is scheduled:
+    loop.run_until_complete(asyncio.sleep(0))
+del last
+loop.close()
+print("freed")
+"""
+
+
+def free_a_long_chain(kind, make, length=200_000):
+    command = [sys.executable, "-c", LONG_CHAIN, kind, make, str(length)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=25)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "freed\n", "")
+
+
+@pytest.mark.parametrize("make", ["handle", "scheduled", "timer", "in_a_list", "mixed"])
+def test_a_long_chain_of_handles(kind, make):
+    """Each holds the next; all are freed one by one and not one inside of the other, which the stack would not bear."""
+    free_a_long_chain(kind.name, make)
+
+
+@pytest.mark.parametrize("make", ["future", "failed", "task"])
+def test_a_long_chain_of_futures(make):
+    """The same for results; asyncio's own futures end the process here."""
+    free_a_long_chain("roundel", make, 50_000 if make == "task" else 200_000)
+
+
 def test_a_finished_task_needs_no_collector(loop, run):
     """Without a cycle, reference counts are enough: nothing of ours holds a finished task."""
     import gc

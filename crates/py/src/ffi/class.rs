@@ -19,7 +19,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::border;
-use super::obj::{Obj, Slot};
+use super::freeing::{self, Kept};
+use super::obj::{Marked, Obj, Slot};
 
 /// A Rust type whose values live in Python objects.
 pub trait Native: Sized + 'static {
@@ -33,6 +34,9 @@ pub trait Native: Sized + 'static {
     const WITH_WEAKREFS: bool = false;
     /// Whether [`Native::finalize`] is to be called.
     const FINALIZES: bool = false;
+    /// Of how many dead instances of exactly this class the memory is kept. Only for a class without a C base and
+    /// without a `__dict__`: there what is outside of the Rust value needs no new beginning.
+    const KEPT: usize = 0;
 
     /// The class object's place: a static of this type's own.
     fn class() -> &'static Class;
@@ -64,6 +68,7 @@ pub struct Class {
     /// The base whose traverse and clear are chained to: a C class's, which know their own fields.
     pub(super) chained: AtomicPtr<ffi::PyTypeObject>,
     pub(super) dict_offset: AtomicUsize,
+    kept: Kept,
 }
 
 impl Class {
@@ -74,7 +79,14 @@ impl Class {
             offset: AtomicUsize::new(0),
             chained: AtomicPtr::new(ptr::null_mut()),
             dict_offset: AtomicUsize::new(0),
+            kept: Kept::new(),
         }
+    }
+
+    /// The interpreter ends: gives back the memory of dead instances, and keeps no more.
+    pub fn keep_no_more(&self, py: Python<'_>) {
+        freeing::keep_no_more();
+        freeing::give_back(py, &self.kept, self.offset.load(Ordering::Relaxed));
     }
 
     pub(super) fn as_type(&self) -> *mut ffi::PyTypeObject {
@@ -95,8 +107,13 @@ impl Class {
 
     /// Whether the object is an instance of this class or of one derived from it.
     pub fn is_instance(&self, object: &Obj) -> bool {
-        // SAFETY: both are valid objects.
-        unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), self.as_type()) != 0 }
+        // SAFETY: all are valid objects.
+        unsafe {
+            let (own, class) = (self.as_type(), ffi::Py_TYPE(object.as_ptr()));
+            // What is asked about most is of this class or derived from it directly; the interpreter's own look walks
+            // the whole order of bases.
+            class == own || (*class).tp_base == own || ffi::PyType_IsSubtype(class, own) != 0
+        }
     }
 }
 
@@ -206,6 +223,11 @@ impl Visitor<'_> {
         self.pointer(slot.as_ptr());
     }
 
+    /// Shows what a marked slot holds, if anything.
+    pub fn marked(&mut self, slot: &Marked) {
+        self.pointer(slot.as_ptr());
+    }
+
     fn pointer(&mut self, pointer: *mut ffi::PyObject) {
         if self.result == 0 && !pointer.is_null() {
             // SAFETY: the collector's own function, on an object that the traversed one holds.
@@ -216,8 +238,23 @@ impl Visitor<'_> {
 
 /// Makes an instance of exactly `T`'s class around a value.
 pub fn create<T: Native>(py: Python<'_>, value: T) -> PyResult<Obj> {
-    // SAFETY: the class was made when the module was imported.
-    unsafe { Obj::from_owned_or_err(py, allocate(T::class().as_type(), value)) }
+    // SAFETY: the class was made when the module was imported; what it keeps is the memory of its own instances, whose
+    // weak references were cleared and whose value is written here before anyone sees it.
+    unsafe {
+        let class = T::class();
+        if T::KEPT > 0 {
+            let offset = class.offset.load(Ordering::Relaxed);
+            let kept = class.kept.take(offset);
+            if !kept.is_null() {
+                // As after tp_alloc: one reference, the class counted, known to the collector.
+                ffi::PyObject_Init(kept, class.as_type());
+                kept.byte_add(offset).cast::<T>().write(value);
+                ffi::PyObject_GC_Track(kept.cast());
+                return Ok(Obj::from_owned(kept).unwrap_unchecked());
+            }
+        }
+        Obj::from_owned_or_err(py, allocate(class.as_type(), value))
+    }
 }
 
 /// # Safety
@@ -249,8 +286,8 @@ pub(super) unsafe extern "C" fn allocate_from_python<T: Native>(
 
 pub(super) unsafe extern "C" fn dealloc<T: Native>(object: *mut ffi::PyObject) {
     // SAFETY: the interpreter calls this once, with an object of `T`'s class that nothing refers to. The order is the
-    // documented one: finalizer (which may bring the object back to life), untrack, weak references, fields, memory,
-    // and last the class, which instances of heap types hold a reference to.
+    // documented one: finalizer (which may bring the object back to life), untrack, weak references; then, perhaps
+    // later, the rest. What waits for the rest cannot be found by anyone any more.
     unsafe {
         let class = ffi::Py_TYPE(object);
         let value = object
@@ -264,12 +301,40 @@ pub(super) unsafe extern "C" fn dealloc<T: Native>(object: *mut ffi::PyObject) {
         }
         ffi::PyObject_GC_UnTrack(object.cast());
         T::last(This::new(Python::assume_attached(), object));
-        if (*class).tp_weaklistoffset != 0 {
+        // A negative offset is a place that only the interpreter knows.
+        let weak = (*class).tp_weaklistoffset;
+        if weak < 0
+            || weak > 0
+                && !object
+                    .byte_offset(weak)
+                    .cast::<*mut c_void>()
+                    .read()
+                    .is_null()
+        {
             ffi::PyObject_ClearWeakRefs(object);
         }
-        ptr::drop_in_place(value);
+        freeing::free(object, free::<T>);
+    }
+}
+
+/// The rest of [`dealloc`]: what may free other objects in turn.
+///
+/// # Safety
+/// As for `dealloc`, which has done the first half.
+unsafe fn free<T: Native>(object: *mut ffi::PyObject) {
+    // SAFETY: the value is dropped here and only here; then comes the memory, and last the class, which instances of
+    // heap types hold a reference to.
+    unsafe {
+        let (class, offset) = (
+            ffi::Py_TYPE(object),
+            T::class().offset.load(Ordering::Relaxed),
+        );
+        ptr::drop_in_place(object.byte_add(offset).cast::<T>());
         clear_around::<T>(object);
-        if let Some(free) = (*class).tp_free {
+        let kept = T::KEPT > 0
+            && class == T::class().as_type()
+            && T::class().kept.put(object, offset, T::KEPT);
+        if !kept && let Some(free) = (*class).tp_free {
             free(object.cast());
         }
         ffi::Py_DECREF(class.cast());

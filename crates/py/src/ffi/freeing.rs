@@ -1,0 +1,162 @@
+//! What becomes of an object that nothing refers to any more: a long chain of them is freed one by one instead of one
+//! inside of the other, and the memory of some is kept for the next.
+//!
+//! An object that dies lets go of what it holds, which may die of that, and so on: a call inside a call for each link
+//! of a chain. CPython's own containers end that by private functions that differ from version to version; here a
+//! counter and a list do. Objects of both kinds in one chain are fine, since each kind bounds its own depth.
+//!
+//! Owns: the depth, what waits to be freed, the memory that is kept. Leaves out: what freeing means (`class`).
+
+use std::cell::Cell;
+use std::mem::{self, ManuallyDrop};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+/// As deep as CPython lets its own containers go.
+const DEEPEST: u32 = 50;
+
+/// The rest of an object's deallocation.
+pub(super) type Free = unsafe fn(*mut ffi::PyObject);
+
+/// How deep a thread is in freeing, and what waits for it to come back. Without a destructor, because objects are freed
+/// also while a thread's own data is; the list is empty, and then without memory, whenever nothing is being freed.
+struct Thread {
+    depth: Cell<u32>,
+    some_wait: Cell<bool>,
+    waiting: Cell<ManuallyDrop<Vec<(*mut ffi::PyObject, Free)>>>,
+}
+
+thread_local! {
+    static THREAD: Thread = const {
+        Thread {
+            depth: Cell::new(0),
+            some_wait: Cell::new(false),
+            waiting: Cell::new(ManuallyDrop::new(Vec::new())),
+        }
+    };
+}
+
+impl Thread {
+    fn change<R>(&self, change: impl FnOnce(&mut Vec<(*mut ffi::PyObject, Free)>) -> R) -> R {
+        let mut waiting = self.waiting.replace(ManuallyDrop::new(Vec::new()));
+        let result = change(&mut waiting);
+        self.waiting.set(waiting);
+        result
+    }
+
+    #[cold]
+    fn wait(&self, object: *mut ffi::PyObject, free: Free) {
+        self.some_wait.set(true);
+        self.change(|waiting| waiting.push((object, free)));
+    }
+
+    #[cold]
+    fn free_waiting(&self) {
+        while let Some((object, free)) = self.change(Vec::pop) {
+            // SAFETY: as it was promised when it began to wait.
+            unsafe { free(object) };
+        }
+        self.some_wait.set(false);
+        self.change(|waiting| drop(mem::take(waiting)));
+    }
+}
+
+/// Frees the object now, or, deep inside of freeing others, when the outermost of them is done.
+///
+/// # Safety
+/// Nothing refers to the object, the collector does not know it any more, and `free` fits it.
+#[inline]
+pub(super) unsafe fn free(object: *mut ffi::PyObject, free: Free) {
+    THREAD.with(|thread| {
+        let depth = thread.depth.get();
+        if depth >= DEEPEST {
+            return thread.wait(object, free);
+        }
+        thread.depth.set(depth + 1);
+        // SAFETY: the caller's promise.
+        unsafe { free(object) };
+        if depth == 0 && thread.some_wait.get() {
+            thread.free_waiting();
+        }
+        thread.depth.set(depth);
+    });
+}
+
+/// The memory of dead objects of one class, each with the address of the next where its value was. Used with the GIL.
+pub(super) struct Kept {
+    first: AtomicPtr<ffi::PyObject>,
+    count: AtomicUsize,
+}
+
+/// Set when the interpreter ends: from then on nothing is kept.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+impl Kept {
+    pub(super) const fn new() -> Self {
+        Self {
+            first: AtomicPtr::new(ptr::null_mut()),
+            count: AtomicUsize::new(0),
+        }
+    }
+
+    /// Keeps the memory, unless there are `most` already. Whether it did.
+    ///
+    /// # Safety
+    /// A dead object of exactly the class that this belongs to, with the value, at `offset`, gone.
+    #[inline]
+    pub(super) unsafe fn put(
+        &self,
+        object: *mut ffi::PyObject,
+        offset: usize,
+        most: usize,
+    ) -> bool {
+        let count = self.count.load(Ordering::Relaxed);
+        if count >= most || ENDING.load(Ordering::Relaxed) {
+            return false;
+        }
+        // SAFETY: the caller's promise: the memory is ours, and a value is at least a pointer long.
+        unsafe {
+            object
+                .byte_add(offset)
+                .cast::<*mut ffi::PyObject>()
+                .write(self.first.load(Ordering::Relaxed));
+        }
+        self.first.store(object, Ordering::Relaxed);
+        self.count.store(count + 1, Ordering::Relaxed);
+        true
+    }
+
+    /// Takes one out; null if there is none.
+    #[inline]
+    pub(super) fn take(&self, offset: usize) -> *mut ffi::PyObject {
+        let object = self.first.load(Ordering::Relaxed);
+        if !object.is_null() {
+            // SAFETY: what is kept is linked in this way.
+            let next = unsafe { object.byte_add(offset).cast::<*mut ffi::PyObject>().read() };
+            self.first.store(next, Ordering::Relaxed);
+            self.count
+                .store(self.count.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        }
+        object
+    }
+}
+
+/// Nothing is kept from now on. What is kept already is given back by [`give_back`].
+pub(super) fn keep_no_more() {
+    ENDING.store(true, Ordering::Relaxed);
+}
+
+/// Gives the memory back that a class has kept.
+pub(super) fn give_back(_py: Python<'_>, kept: &Kept, offset: usize) {
+    loop {
+        let object = kept.take(offset);
+        if object.is_null() {
+            return;
+        }
+        // SAFETY: memory of an object of a class with garbage collection that is not tracked.
+        unsafe { ffi::PyObject_GC_Del(object.cast()) };
+    }
+}
