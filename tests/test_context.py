@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import socket
+import weakref
 
 import pytest
 
@@ -88,6 +89,107 @@ def test_a_callback_keeps_its_changes_to_its_context(loop, run):
     run(turns())
     assert seen == ["one", "outside"]
     assert context[var] == "one"
+
+
+def test_each_handle_has_a_context_of_its_own(loop, run):
+    """Also where nothing was set between one and the next."""
+
+    def change(name):
+        seen.append(var.get())
+        var.set(name)
+
+    async def main():
+        var.set("main")
+        handles = [loop.call_soon(change, name) for name in "abc"]
+        timers = [loop.call_later(0, change, name) for name in "de"]
+        await asyncio.sleep(0.001)
+        contexts = [handle._context for handle in [*handles, *timers]]
+        assert [context[var] for context in contexts] == ["a", "b", "c", "d", "e"]
+        assert len(set(map(id, contexts))) == 5
+        assert var.get() == "main"
+
+    seen = []
+    run(main())
+    assert seen == ["main"] * 5
+
+
+def test_the_context_of_a_handle_is_always_the_same(loop, run):
+    """Whether somebody looks before it runs, while it does or afterwards."""
+
+    def callback(when):
+        if when == "during":
+            contexts[when] = handles[when]._context
+        var.set(when)
+        contexts.setdefault(when, None)
+
+    async def main():
+        for when in ["before", "during", "after"]:
+            handles[when] = loop.call_soon(callback, when)
+        contexts["before"] = handles["before"]._context
+        assert contexts["before"][var] == "main"
+        await asyncio.sleep(0)
+        for when, handle in handles.items():
+            assert handle._context is (contexts[when] or handle._context)
+            assert handle._context[var] == when
+            handle._run()
+            assert handle._context[var] == when
+
+    handles, contexts = {}, {}
+    var.set("main")
+    run(main())
+
+
+def test_callbacks_see_what_was_set_when_they_were_scheduled(loop, run):
+    def schedule(depth):
+        seen.append(var.get())
+        if depth:
+            loop.call_soon(schedule, depth - 1)
+            var.set(f"depth {depth}")
+            loop.call_soon(seen.append, "then")
+            contextvars.Context().run(loop.call_soon, lambda: seen.append(var.get()))
+            loop.call_soon(lambda: seen.append(var.get()))
+
+    async def main():
+        var.set("main")
+        loop.call_soon(schedule, 2)
+        for _ in range(4):
+            await asyncio.sleep(0)
+
+    seen = []
+    run(main())
+    assert seen == ["main", "main", "then", "default", "depth 2", "main", "then", "default", "depth 1"]
+
+
+def test_a_value_lives_as_long_as_the_handles_that_have_it(loop, run):
+    class Value:
+        pass
+
+    def schedule():
+        value = Value()
+        var.set(value)
+        loop.call_soon(soon)
+        loop.call_later(0.001, later)
+        return weakref.ref(value)
+
+    def soon():
+        ran.append(var.get() is ref())
+
+    def later():
+        ran.append(var.get() is ref())
+
+    async def main():
+        nonlocal ref
+        ref = contextvars.copy_context().run(schedule)
+        gone = []
+        while len(ran) < 2:
+            await asyncio.sleep(0)
+            gone.append(ref() is None)
+        assert gone[0] is False
+        assert gone[-1] is True
+
+    ref, ran = None, []
+    run(main())
+    assert ran == [True, True]
 
 
 def test_done_callbacks(loop, run):

@@ -41,6 +41,7 @@ __all__ = [
     "__version__",
     "_all_tasks",
     "_set_metaclass",
+    "_keep_no_more",
 ]
 
 __version__: str
@@ -103,6 +104,7 @@ class FutureIter:
 
 def _all_tasks() -> list[Task[Any]]: ...
 def _set_metaclass(class_: type, metaclass: type, /) -> None: ...
+def _keep_no_more() -> None: ...
 
 # Scheduled calls.
 

@@ -264,6 +264,11 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
         Sender::new(Arc::clone(&self.inbox), self.waker.clone())
     }
 
+    /// Wakes the loop if it sleeps, for whoever can reach it and has made something ready: what [`Waker::wake`] does.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// What other threads, and signal handlers, wake the loop with.
     pub fn waker(&self) -> Waker {
         self.waker.clone()

@@ -25,6 +25,14 @@ pub struct TimerKey {
     pub generation: u32,
 }
 
+impl TimerKey {
+    /// Names no timer.
+    pub const NONE: Self = Self {
+        index: u32::MAX,
+        generation: 0,
+    };
+}
+
 pub(crate) struct Timers<C> {
     heap: BinaryHeap<Reverse<Entry>>,
     slots: Vec<Slot<C>>,

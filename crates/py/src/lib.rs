@@ -57,6 +57,12 @@ fn _set_metaclass(class: &Bound<'_, PyAny>, metaclass: &Bound<'_, PyAny>) -> PyR
         .map_err(PyTypeError::new_err)
 }
 
+/// The interpreter ends: memory that was kept for the next handle is given back.
+#[pyfunction]
+fn _keep_no_more(py: Python<'_>) {
+    handle::keep_no_more(py);
+}
+
 #[pymodule]
 fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
@@ -73,6 +79,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ffi::border::note_panics();
     stdlib::load(py)?;
     ffi::records::prepare(py, &stdlib::get().task, &stdlib::get().future);
+    ffi::context::prepare(py);
     task::prepare();
     wait::prepare();
     combine::prepare();
@@ -89,5 +96,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     transport::add_to(module)?;
     module.add_function(wrap_pyfunction!(_all_tasks, module)?)?;
     module.add_function(wrap_pyfunction!(_set_metaclass, module)?)?;
+    py.import("atexit")?
+        .call_method1("register", (wrap_pyfunction!(_keep_no_more, module)?,))?;
     Ok(())
 }

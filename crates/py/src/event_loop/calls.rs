@@ -9,7 +9,7 @@ use super::world::seconds;
 use super::{Callback, LoopCore, instant, schedule, time};
 use crate::ffi::args::Signature;
 use crate::ffi::{Args, Builder, Obj, This};
-use crate::handle::{Handle, TimerHandle};
+use crate::handle::{Handle, TimerHandle, When};
 
 /// The arguments of `function(*names, *args, context=None)`: those with names, which may be given by them, and the
 /// context. What is left are the positional ones from `N` on.
@@ -52,13 +52,14 @@ fn take<'a, const N: usize>(
 
 fn call_soon(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
     let ([callback], context) = take(this.py(), args, "call_soon", ["callback"])?;
-    let kernel = this.kernel()?;
+    this.check_open()?;
     if this.debug.get() {
         schedule::check_thread(this)?;
         schedule::check_callback(this, callback, "call_soon")?;
     }
     let handle = Handle::create(this, callback, args.rest(1), context)?;
-    kernel.call_soon(Callback::Handle(handle.clone()));
+    let entry = Callback::Handle(handle.clone());
+    this.with_kernel(|kernel| kernel.call_soon(entry))?;
     Ok(handle)
 }
 
@@ -66,7 +67,7 @@ fn call_soon(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
 /// order is then the order of the calls, whatever thread they come from. Only the wake-up crosses threads.
 fn call_soon_threadsafe(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
     let ([callback], context) = take(this.py(), args, "call_soon_threadsafe", ["callback"])?;
-    let kernel = this.kernel()?;
+    this.check_open()?;
     if this.debug.get() {
         schedule::check_callback(this, callback, "call_soon_threadsafe")?;
     }
@@ -74,8 +75,11 @@ fn call_soon_threadsafe(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Ob
     if let Some(handle) = This::<Handle>::exact(this.py(), &handle) {
         Handle::make_thread_safe(handle)?;
     }
-    kernel.call_soon(Callback::Handle(handle.clone()));
-    kernel.waker().wake();
+    let entry = Callback::Handle(handle.clone());
+    this.with_kernel(|kernel| {
+        kernel.call_soon(entry);
+        kernel.wake();
+    })?;
     Ok(handle)
 }
 
@@ -84,6 +88,7 @@ fn call_at(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
     if when.is_none() {
         return Err(PyTypeError::new_err("when cannot be None"));
     }
+    let when = When::new(this.py(), when);
     set_timer(this, when, callback, args.rest(2), context, "call_at")
 }
 
@@ -93,26 +98,28 @@ fn call_later(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
     if delay.is_none() {
         return Err(PyTypeError::new_err("delay must not be None"));
     }
-    let when: Obj = match delay.bind(py).cast_exact::<pyo3::types::PyFloat>() {
-        Ok(delay) if !this.own_clock.get() => Obj::float(py, time(this)? + delay.extract::<f64>()?),
+    let sum: Obj;
+    let when = match When::new(py, delay) {
+        When::Float(delay) if !this.own_clock.get() => When::Float(time(this)? + delay),
         // Any other number adds as it does in Python; and a class that has its own clock is asked.
-        Ok(_) | Err(_) => {
-            let now = this.bind().call_method0(intern!(py, "time"))?;
-            now.add(delay.bind(py))?.into()
+        When::Float(_) | When::Other(_) => {
+            let now = this.bind().call_method0(intern!(this.py(), "time"))?;
+            sum = now.add(delay.bind(py))?.into();
+            When::new(py, &sum)
         }
     };
-    set_timer(this, &when, callback, args.rest(2), context, "call_later")
+    set_timer(this, when, callback, args.rest(2), context, "call_later")
 }
 
 fn set_timer<'a>(
     this: This<'_, LoopCore>,
-    when: &Obj,
+    when: When<'_>,
     callback: &Obj,
     args: impl ExactSizeIterator<Item = &'a Obj>,
     context: Option<&Obj>,
     function: &str,
 ) -> PyResult<Obj> {
-    let kernel = this.kernel()?;
+    this.check_open()?;
     if this.debug.get() {
         schedule::check_thread(this)?;
         // asyncio's call_later checks through call_at, and says so.
@@ -123,9 +130,13 @@ fn set_timer<'a>(
         };
         schedule::check_callback(this, callback, function)?;
     }
-    let seconds: f64 = when.bind(this.py()).extract()?;
-    let timer = TimerHandle::create(this, when.clone(), callback, args, context)?;
-    let key = kernel.call_at(instant(seconds), Callback::Handle(timer.clone()));
+    let seconds = match when {
+        When::Float(when) => when,
+        When::Other(when) => when.bind(this.py()).extract()?,
+    };
+    let timer = TimerHandle::create(this, when, callback, args, context)?;
+    let entry = Callback::Handle(timer.clone());
+    let key = this.with_kernel(|kernel| kernel.call_at(instant(seconds), entry))?;
     if let Some(timer) = This::<TimerHandle>::exact(this.py(), &timer) {
         timer.armed(key);
     }
@@ -190,7 +201,8 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
                 let given: Vec<Obj> = given.bind(py).cast::<PyTuple>()?.iter().map(Obj::from).collect();
                 let context = context.filter(|context| !context.is_none());
                 let handle = Handle::create(this, callback, given.iter(), context)?;
-                this.kernel()?.call_soon(Callback::Handle(handle.clone()));
+                let entry = Callback::Handle(handle.clone());
+                this.with_kernel(|kernel| kernel.call_soon(entry))?;
                 Ok(handle)
             },
             c"_call_soon($self, callback, args, context)\n--\n\nWhat asyncio's own methods schedule with.",

@@ -1,56 +1,51 @@
 //! The loop that a future, task or handle belongs to: ours, or any other that asyncio accepts.
 
-use std::cell::Cell;
-
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::LoopCore;
-use crate::ffi::{Native, Obj, Slot, This, Visitor, call};
+use crate::ffi::{Marked, Native, Obj, This, Visitor, call};
 
-/// A loop, with the answer to "is it ours" remembered.
+/// A loop, with the answer to "is it ours" remembered beside it: one word.
 #[derive(Default)]
-pub struct Home {
-    object: Slot,
-    ours: Cell<bool>,
-}
+pub struct Home(Marked);
+
+const FOREIGN: u8 = 0;
+const OURS: u8 = 1;
 
 impl Home {
     /// A loop of ours.
     pub fn ours(event_loop: This<'_, LoopCore>) -> Self {
-        Self {
-            object: Slot::new(event_loop.object()),
-            ours: Cell::new(true),
-        }
+        Self(Marked::new(event_loop.object(), OURS))
     }
 
     /// Whatever was given.
     pub fn set(&self, _py: Python<'_>, event_loop: Obj) {
-        self.ours.set(LoopCore::class().is_instance(&event_loop));
-        self.object.set(event_loop);
+        let ours = LoopCore::class().is_instance(&event_loop);
+        self.0.set(event_loop, if ours { OURS } else { FOREIGN });
     }
 
     /// The loop.
     pub fn object(&self, _py: Python<'_>) -> PyResult<Obj> {
-        self.object
+        self.0
             .get()
             .ok_or_else(|| PyRuntimeError::new_err("Future object is not initialized."))
     }
 
     /// The loop, or None before `__init__`.
     pub fn object_or_none(&self, py: Python<'_>) -> Obj {
-        self.object.get_or_none(py)
+        self.0.get_or_none(py)
     }
 
     /// Whether it is not set.
     pub fn is_empty(&self) -> bool {
-        self.object.is_empty()
+        self.0.is_empty()
     }
 
     /// Whether both are the same loop.
     pub fn is_same(&self, other: &Home) -> bool {
-        self.object.as_ptr() == other.object.as_ptr()
+        self.0.as_ptr() == other.0.as_ptr()
     }
 
     /// Whether this is the loop.
@@ -64,10 +59,10 @@ impl Home {
         py: Python<'_>,
         use_it: impl FnOnce(This<'_, LoopCore>) -> R,
     ) -> Option<R> {
-        if !self.ours.get() {
+        if self.0.mark() != OURS {
             return None;
         }
-        let object = self.object.get()?;
+        let object = self.0.get()?;
         This::<LoopCore>::instance(py, &object).map(use_it)
     }
 
@@ -90,12 +85,11 @@ impl Home {
 
     /// Shows the garbage collector the loop.
     pub fn traverse(&self, visitor: &mut Visitor<'_>) {
-        visitor.slot(&self.object);
+        visitor.marked(&self.0);
     }
 
     /// Lets go of the loop.
     pub fn clear(&self) {
-        self.object.set(None);
-        self.ours.set(false);
+        self.0.set(None, FOREIGN);
     }
 }

@@ -9,6 +9,7 @@
 pub mod alarm;
 mod callback;
 mod calls;
+mod contexts;
 mod home;
 mod make;
 mod run;
@@ -32,6 +33,7 @@ use crate::stdlib;
 
 pub use alarm::{Alarm, Rings, When};
 pub use callback::Callback;
+use contexts::Contexts;
 pub use home::Home;
 pub use sources::cancel_replaced;
 pub use watch::Watch;
@@ -63,6 +65,8 @@ pub struct LoopCore {
     pub(crate) in_step: Cell<Option<u64>>,
     /// In debug mode: the handle that is running.
     current_handle: Slot,
+    /// What handles run in that were not given a context.
+    pub(crate) contexts: Contexts,
     /// What sockets are read into; see `transport`.
     pub(crate) buffer: RefCell<Vec<u8>>,
 }
@@ -81,6 +85,7 @@ impl Native for LoopCore {
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         visitor.slot(&self.task_factory);
         visitor.slot(&self.current_handle);
+        self.contexts.traverse(visitor);
         if let Ok(kernel) = self.kernel.try_borrow()
             && let Some(kernel) = &*kernel
         {
@@ -90,6 +95,7 @@ impl Native for LoopCore {
     fn clear(&self) {
         self.task_factory.set(None);
         self.current_handle.set(None);
+        self.contexts.forget();
         if let Some(kernel) = self.kernel.borrow().clone() {
             drop(kernel.drain());
         }
@@ -101,9 +107,38 @@ impl LoopCore {
     pub fn kernel(&self) -> PyResult<Rc<Kernel>> {
         match &*self.kernel.borrow() {
             Some(kernel) if !self.closed.get() => Ok(Rc::clone(kernel)),
-            Some(_) => Err(closed()),
-            None if self.closed.get() => Err(closed()),
-            None => Err(PyRuntimeError::new_err("Loop.__init__() was not called")),
+            Some(_) | None => Err(self.no_kernel()),
+        }
+    }
+
+    /// Uses the kernel without counting a pointer to it: for what runs no Python code and drops no callback.
+    /// `RuntimeError` if the loop is closed.
+    #[inline]
+    pub fn with_kernel<R>(&self, use_it: impl FnOnce(&Kernel) -> R) -> PyResult<R> {
+        match &*self.kernel.borrow() {
+            Some(kernel) if !self.closed.get() => Ok(use_it(kernel)),
+            Some(_) | None => Err(self.no_kernel()),
+        }
+    }
+
+    /// The same if there is a kernel still, also when the loop is being closed.
+    #[inline]
+    pub fn with_open_kernel<R>(&self, use_it: impl FnOnce(&Kernel) -> R) -> Option<R> {
+        self.kernel.borrow().as_deref().map(use_it)
+    }
+
+    /// `RuntimeError` if the loop is closed.
+    #[inline]
+    pub fn check_open(&self) -> PyResult<()> {
+        self.with_kernel(|_| ())
+    }
+
+    #[cold]
+    fn no_kernel(&self) -> PyErr {
+        if self.closed.get() {
+            closed()
+        } else {
+            PyRuntimeError::new_err("Loop.__init__() was not called")
         }
     }
 
@@ -179,8 +214,8 @@ fn release(this: This<'_, LoopCore>) {
 
 /// The world's clock; a closed loop has no world any more, but its `time()` still works, as asyncio's.
 fn time(this: This<'_, LoopCore>) -> PyResult<f64> {
-    match this.kernel_if_open() {
-        Some(kernel) => Ok(kernel.world().time()),
+    match this.with_open_kernel(|kernel| kernel.world().time()) {
+        Some(now) => Ok(now),
         None => this
             .py()
             .import(intern!(this.py(), "time"))?
@@ -246,7 +281,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             c"_write_to_self",
             |this| {
                 if let Some(kernel) = this.kernel_if_open() {
-                    kernel.waker().wake();
+                    kernel.wake();
                 }
                 Ok(Obj::none(this.py()))
             },

@@ -36,11 +36,17 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
                     return world.wait(Some(Duration::ZERO), events);
                 }
                 slept = true;
+                this.contexts.forget();
                 let outcome = gil::released(py, || world.wait(timeout, events));
                 asked = ask_own_clock(this, &kernel);
                 outcome
             },
-            |callback| run(this, &callback),
+            |callback| {
+                let outcome = run(this, &callback);
+                drop(callback);
+                this.contexts.tidy();
+                outcome
+            },
         );
         match outcome {
             Ok(()) => {}
@@ -101,7 +107,10 @@ fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     let py = this.py();
     let object = callback.object();
     let outcome = border::catch(|| match callback {
-        Callback::Handle(_) => This::<Handle>::instance(py, object).map_or(Ok(()), Handle::run),
+        Callback::Handle(_) => match This::<Handle>::instance(py, object) {
+            Some(handle) => Handle::run(handle, this),
+            None => Ok(()),
+        },
         Callback::Step(_) => This::<Task>::instance(py, object).map_or(Ok(()), task::run_step),
         Callback::Wakeup(_) => This::<Task>::instance(py, object).map_or(Ok(()), task::run_wakeup),
         Callback::Due(_) => alarm::ring(py, object),

@@ -16,11 +16,12 @@ pub fn push(py: Python<'_>, home: &Home, callback: impl FnOnce() -> Callback) ->
         if event_loop.overridden.get() {
             return Ok(false);
         }
-        let kernel = event_loop.kernel()?;
+        event_loop.check_open()?;
         if event_loop.debug.get() {
             check_thread(event_loop)?;
         }
-        kernel.call_soon(callback());
+        let entry = callback();
+        event_loop.with_kernel(|kernel| kernel.call_soon(entry))?;
         Ok(true)
     });
     pushed.unwrap_or(Ok(false))
@@ -57,13 +58,14 @@ pub fn done_callback(
         if event_loop.overridden.get() {
             return Ok(false);
         }
-        let kernel = event_loop.kernel()?;
+        event_loop.check_open()?;
         if event_loop.debug.get() {
             check_thread(event_loop)?;
             check_callback(event_loop, callback, "call_soon")?;
         }
         let handle = Handle::create(event_loop, callback, [future].into_iter(), Some(context))?;
-        kernel.call_soon(Callback::Handle(handle));
+        let entry = Callback::Handle(handle);
+        event_loop.with_kernel(|kernel| kernel.call_soon(entry))?;
         Ok(true)
     });
     match pushed {

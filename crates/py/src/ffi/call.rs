@@ -1,5 +1,6 @@
 //! Calls and attribute look-ups by the C API's fast paths.
 
+use std::mem::MaybeUninit;
 use std::ptr;
 
 use pyo3::ffi;
@@ -11,17 +12,17 @@ use super::Obj;
 /// `callable(*args)`.
 pub fn call<const N: usize>(py: Python<'_>, callable: &Obj, args: [&Obj; N]) -> PyResult<Obj> {
     // One place in front, which a bound method may use for its `self`.
-    let mut stack = [ptr::null_mut(); 8];
+    let mut stack = [MaybeUninit::uninit(); 8];
     assert!(N < stack.len());
     for (place, arg) in stack[1..].iter_mut().zip(args) {
-        *place = arg.as_ptr();
+        place.write(arg.as_ptr());
     }
     // SAFETY: N valid arguments stand behind the free place that PY_VECTORCALL_ARGUMENTS_OFFSET announces; all are
     // borrowed for the call.
     unsafe {
         let result = ffi::PyObject_Vectorcall(
             callable.as_ptr(),
-            stack.as_ptr().add(1),
+            stack.as_ptr().add(1).cast(),
             N | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
             ptr::null_mut(),
         );

@@ -1,4 +1,4 @@
-//! Owned references: [`Obj`], and [`Slot`], a field that may hold one.
+//! Owned references: [`Obj`], and [`Slot`] and [`Marked`], fields that may hold one.
 //!
 //! pyo3's `Py<T>` asks a thread-local on each drop whether the thread is attached; these do not ask, because nothing
 //! in this crate is ever dropped detached. That is the only reason they exist.
@@ -116,6 +116,12 @@ impl Obj {
         self.0 == other.0
     }
 
+    /// Whether this is the only reference.
+    pub fn is_unique(&self) -> bool {
+        // SAFETY: reads the count of a valid object.
+        unsafe { ffi::Py_REFCNT(self.as_ptr()) == 1 }
+    }
+
     /// Whether this is exactly of pyo3's type `T`.
     pub fn is_exact<T: PyTypeInfo>(&self, py: Python<'_>) -> bool {
         T::is_exact_type_of(self.bind(py))
@@ -164,11 +170,6 @@ impl<T> From<Borrowed<'_, '_, T>> for Obj {
 pub struct Slot(Cell<Option<Obj>>);
 
 impl Slot {
-    /// A slot that holds `object`.
-    pub fn new(object: Obj) -> Self {
-        Self(Cell::new(Some(object)))
-    }
-
     /// A new reference to what it holds.
     pub fn get(&self) -> Option<Obj> {
         self.peek().cloned()
@@ -199,9 +200,104 @@ impl Slot {
         self.peek().is_none()
     }
 
+    /// Whether it holds the only reference to an object.
+    pub fn is_unique(&self) -> bool {
+        self.peek().is_some_and(Obj::is_unique)
+    }
+
     fn peek(&self) -> Option<&Obj> {
         // SAFETY: the reference lives only for the pointer read or the count in the callers above, none of which runs
         // Python code or writes the cell; and a Slot is not Sync, so no other thread does.
         unsafe { (*self.0.as_ptr()).as_ref() }
+    }
+}
+
+/// A [`Slot`] with room for two bits, which say something about its content; zero when nothing was said.
+#[derive(Default)]
+#[repr(transparent)]
+pub struct Marked(Cell<Word>);
+
+/// A pointer to an object, or null, with two bits in it that are zero in every such pointer.
+#[derive(Clone, Copy)]
+struct Word(*mut ffi::PyObject);
+
+const MARKS: usize = 0b11;
+const _: () = assert!(align_of::<ffi::PyObject>() > MARKS);
+
+impl Default for Word {
+    fn default() -> Self {
+        Self(ptr::null_mut())
+    }
+}
+
+impl Word {
+    fn pointer(self) -> *mut ffi::PyObject {
+        self.0.map_addr(|address| address & !MARKS)
+    }
+
+    /// Takes over the reference.
+    fn new(object: Option<Obj>, mark: u8) -> Self {
+        let pointer = object.map_or(ptr::null_mut(), Obj::into_ptr);
+        Self(pointer.map_addr(|address| address | usize::from(mark) & MARKS))
+    }
+}
+
+impl Marked {
+    /// A slot that holds `object`, marked.
+    pub fn new(object: impl Into<Option<Obj>>, mark: u8) -> Self {
+        Self(Cell::new(Word::new(object.into(), mark)))
+    }
+
+    /// A new reference to what it holds.
+    pub fn get(&self) -> Option<Obj> {
+        let pointer = self.as_ptr();
+        // SAFETY: null, or a valid object that this slot keeps alive.
+        (!pointer.is_null()).then(|| unsafe { Obj::from_borrowed(pointer) })
+    }
+
+    /// What it holds, or `None` the object.
+    pub fn get_or_none(&self, py: Python<'_>) -> Obj {
+        self.get().unwrap_or_else(|| Obj::none(py))
+    }
+
+    /// What was said about the content.
+    pub fn mark(&self) -> u8 {
+        (self.0.get().0.addr() & MARKS) as u8
+    }
+
+    /// Says something else about the content.
+    pub fn set_mark(&self, mark: u8) {
+        let pointer = self.as_ptr();
+        self.0.set(Word(
+            pointer.map_addr(|address| address | usize::from(mark) & MARKS),
+        ));
+    }
+
+    /// Stores; returns what was there.
+    pub fn replace(&self, object: impl Into<Option<Obj>>, mark: u8) -> Option<Obj> {
+        let old = self.0.replace(Word::new(object.into(), mark));
+        // SAFETY: the slot owned it, and has given it up.
+        unsafe { Obj::from_owned(old.pointer()) }
+    }
+
+    /// Stores, then releases what was there.
+    pub fn set(&self, object: impl Into<Option<Obj>>, mark: u8) {
+        drop(self.replace(object, mark));
+    }
+
+    /// The address of what it holds, or null.
+    pub fn as_ptr(&self) -> *mut ffi::PyObject {
+        self.0.get().pointer()
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.as_ptr().is_null()
+    }
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        self.set(None, 0);
     }
 }

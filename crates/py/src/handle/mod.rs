@@ -6,7 +6,7 @@
 
 mod timer;
 
-use std::cell::Cell;
+use std::cell::OnceCell;
 use std::ffi::CStr;
 
 use pyo3::exceptions::PyTypeError;
@@ -16,40 +16,55 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::event_loop::{Home, LoopCore};
 use crate::ffi::args::Signature;
-use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, class, context};
+use crate::ffi::{
+    Base, Builder, Class, Marked, Native, Obj, Slot, This, Visitor, call, class, context,
+};
 use crate::future::traceback_if_debug;
 use crate::stdlib;
 use crate::task::ends_the_run;
 
-pub use timer::TimerHandle;
+pub use timer::{TimerHandle, When};
 
-/// A scheduled call.
+/// A scheduled call: five words, since there are many. What they hold is said in their marks.
 #[derive(Default)]
 pub struct Handle {
-    callback: Slot,
-    args: Slot,
-    arity: Cell<Arity>,
-    context: Slot,
+    callback: Marked,
+    args: Marked,
+    context: Marked,
     home: Home,
-    cancelled: Cell<bool>,
+    rare: OnceCell<Box<Rare>>,
+}
+
+/// Of `callback`.
+const CANCELLED: u8 = 1;
+
+/// Of `args`: the argument itself.
+const ONE: u8 = 0;
+/// Of `args`: a tuple.
+const TUPLE: u8 = 1;
+
+/// Of `context`: this handle's own.
+const OWN: u8 = 0;
+/// Of `context`: one that is shared, and never entered.
+const SNAPSHOT: u8 = 1;
+/// Of `context`, while the callback runs: a copy of the snapshot that nobody has been shown.
+const UNSEEN: u8 = 2;
+
+/// What few handles have.
+#[derive(Default)]
+struct Rare {
     source_traceback: Slot,
     /// Of `call_soon_threadsafe` from Python 3.14 on: held while it runs, so that another thread that cancels it then
     /// waits for its end. Not shown to the collector: a lock holds nothing.
     lock: Slot,
     /// In debug mode, what it looked like before it was cancelled.
     repr: Slot,
+    /// Of a timer: its time, when that is not a float.
+    when: Slot,
 }
 
-/// What `args` holds.
-#[derive(Clone, Copy, Default)]
-enum Arity {
-    #[default]
-    None,
-    /// The argument itself.
-    One,
-    /// A tuple.
-    Tuple,
-}
+/// Of how many dead handles of each kind the memory is kept: some 80 KB.
+const KEPT: usize = 1000;
 
 static CLASS: Class = Class::new();
 
@@ -58,6 +73,7 @@ impl Native for Handle {
     const DOC: &'static CStr = c"Handle(callback, args, loop, context=None)\n--\n\n\
         A scheduled call: what call_soon() returns.";
     const WITH_WEAKREFS: bool = true;
+    const KEPT: usize = KEPT;
     fn class() -> &'static Class {
         &CLASS
     }
@@ -66,27 +82,24 @@ impl Native for Handle {
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.home.traverse(visitor);
-        for slot in [
-            &self.callback,
-            &self.args,
-            &self.context,
-            &self.source_traceback,
-            &self.repr,
-        ] {
-            visitor.slot(slot);
+        for slot in [&self.callback, &self.args, &self.context] {
+            visitor.marked(slot);
+        }
+        if let Some(rare) = self.rare.get() {
+            for slot in [&rare.source_traceback, &rare.repr, &rare.when] {
+                visitor.slot(slot);
+            }
         }
     }
     fn clear(&self) {
         self.home.clear();
-        self.arity.set(Arity::None);
-        for slot in [
-            &self.callback,
-            &self.args,
-            &self.context,
-            &self.source_traceback,
-            &self.repr,
-        ] {
-            slot.set(None);
+        self.callback.set(None, self.callback.mark());
+        self.args.set(None, ONE);
+        self.context.set(None, OWN);
+        if let Some(rare) = self.rare.get() {
+            for slot in [&rare.source_traceback, &rare.repr, &rare.when] {
+                slot.set(None);
+            }
         }
     }
 }
@@ -123,35 +136,49 @@ impl Handle {
         context: Option<&Obj>,
     ) -> PyResult<Self> {
         let py = event_loop.py();
-        let (args, arity) = match args.len() {
-            0 => (None, Arity::None),
-            1 => (args.next().cloned(), Arity::One),
-            _ => (Some(call::tuple(py, args)?), Arity::Tuple),
+        let args = match args.len() {
+            0 => Marked::default(),
+            1 => Marked::new(args.next().cloned(), ONE),
+            _ => Marked::new(call::tuple(py, args)?, TUPLE),
         };
         let context = match context {
-            Some(context) => context.clone(),
-            None => context::copy_current(py)?,
+            Some(context) => Marked::new(context.clone(), OWN),
+            None => match event_loop.contexts.snapshot(py)? {
+                Some(snapshot) => Marked::new(snapshot, SNAPSHOT),
+                None => Marked::new(context::copy_current(py)?, OWN),
+            },
         };
         let handle = Self {
-            callback: Slot::new(callback.clone()),
-            arity: Cell::new(arity),
-            context: Slot::new(context),
+            callback: Marked::new(callback.clone(), 0),
+            args,
+            context,
             home: Home::ours(event_loop),
-            ..Self::default()
+            rare: OnceCell::new(),
         };
-        handle.args.set(args);
         if event_loop.debug.get() {
-            handle
-                .source_traceback
-                .set(traceback_if_debug(py, &handle.home)?);
+            let traceback = traceback_if_debug(py, &handle.home)?;
+            handle.rare().source_traceback.set(traceback);
         }
         Ok(handle)
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
+    fn source_traceback(&self) -> Option<Obj> {
+        self.rare.get()?.source_traceback.get()
+    }
+
+    fn has_lock(&self) -> bool {
+        self.rare.get().is_some_and(|rare| !rare.lock.is_empty())
     }
 
     /// From Python 3.14 on, lets `cancel()` and `cancelled()` in another thread wait until the callback has run.
     pub fn make_thread_safe(this: This<'_, Handle>) -> PyResult<()> {
         if stdlib::get().thread_safe_handle.is_some() {
-            this.lock
+            this.rare()
+                .lock
                 .set(call::call(this.py(), &stdlib::get().rlock, [])?);
         }
         Ok(())
@@ -159,7 +186,7 @@ impl Handle {
 
     /// Whether `cancel()` was called.
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.get()
+        self.callback.mark() == CANCELLED
     }
 
     /// `cancel()`.
@@ -168,35 +195,57 @@ impl Handle {
     }
 
     fn cancel_now(this: This<'_, Handle>) -> PyResult<()> {
-        if this.cancelled.replace(true) {
+        if this.is_cancelled() {
             return Ok(());
         }
+        this.callback.set_mark(CANCELLED);
         if this.home.debug(this.py())? {
-            this.repr.set(Some(repr(this)?));
+            let repr = repr(this)?;
+            this.rare().repr.set(repr);
         }
-        this.callback.set(None);
-        this.args.set(None);
-        this.arity.set(Arity::None);
+        this.callback.set(None, CANCELLED);
+        this.args.set(None, ONE);
         Ok(())
     }
 
     /// Calls the callback, unless it was cancelled. An exception goes to the loop's handler; `KeyboardInterrupt` and
     /// `SystemExit` go up.
-    pub fn run(this: This<'_, Handle>) -> PyResult<()> {
-        locked(this, || Self::run_now(this))
+    #[inline]
+    pub fn run(this: This<'_, Handle>, event_loop: This<'_, LoopCore>) -> PyResult<()> {
+        locked(this, || Self::run_now(this, Some(event_loop)))
     }
 
-    fn run_now(this: This<'_, Handle>) -> PyResult<()> {
+    /// `_run()`.
+    fn run_by_hand(this: This<'_, Handle>) -> PyResult<()> {
+        let ran = this
+            .home
+            .with_ours(this.py(), |event_loop| Self::run(this, event_loop));
+        ran.unwrap_or_else(|| locked(this, || Self::run_now(this, None)))
+    }
+
+    fn run_now(this: This<'_, Handle>, event_loop: Option<This<'_, LoopCore>>) -> PyResult<()> {
         let py = this.py();
         let (Some(callback), Some(context)) = (this.callback.get(), this.context.get()) else {
             return Ok(());
         };
-        let args = this.args.get();
-        let outcome = context::run(py, &context, || match (this.arity.get(), &args) {
-            (Arity::None, _) | (_, None) => call::call(py, &callback, []),
-            (Arity::One, Some(arg)) => call::call(py, &callback, [arg]),
-            (Arity::Tuple, Some(args)) => call::call_tuple(py, &callback, args),
-        });
+        let outcome = match event_loop {
+            Some(event_loop) if this.context.mark() == SNAPSHOT => {
+                let snapshot = context;
+                let working = event_loop.contexts.working_copy(py, &snapshot)?;
+                this.context.set(working.clone(), UNSEEN);
+                let outcome = Self::call_in(this, &callback, &working);
+                if this.context.mark() == UNSEEN {
+                    this.context.set(None, UNSEEN);
+                    if working.is_unique() && event_loop.contexts.take_back(&snapshot, &working) {
+                        this.context.set(snapshot, SNAPSHOT);
+                    } else {
+                        this.context.set(working, OWN);
+                    }
+                }
+                outcome
+            }
+            Some(_) | None => Self::call_in(this, &callback, &context),
+        };
         match outcome {
             Ok(_) => Ok(()),
             Err(error) if ends_the_run(py, &error) => Err(error),
@@ -204,23 +253,47 @@ impl Handle {
         }
     }
 
-    fn args_tuple(&self, py: Python<'_>) -> PyResult<Obj> {
-        match (self.arity.get(), self.args.get()) {
-            (Arity::Tuple, Some(args)) => Ok(args),
-            (Arity::One, Some(arg)) => call::tuple(py, [&arg].into_iter()),
-            (Arity::None | Arity::One | Arity::Tuple, _) => {
-                Ok(PyTuple::empty(py).into_any().into())
+    fn call_in(this: This<'_, Handle>, callback: &Obj, context: &Obj) -> PyResult<Obj> {
+        let py = this.py();
+        context::run(py, context, || match (this.args.get(), this.args.mark()) {
+            (None, _) => call::call(py, callback, []),
+            (Some(args), TUPLE) => call::call_tuple(py, callback, &args),
+            (Some(arg), _) => call::call(py, callback, [&arg]),
+        })
+    }
+
+    /// The context, for somebody who looks: it is this handle's alone from then on.
+    fn context(&self, py: Python<'_>) -> PyResult<Obj> {
+        match self.context.get() {
+            Some(snapshot) if self.context.mark() == SNAPSHOT => {
+                let own = context::copy(py, &snapshot)?;
+                self.context.set(own.clone(), OWN);
+                Ok(own)
             }
+            Some(context) => {
+                self.context.set_mark(OWN);
+                Ok(context)
+            }
+            None => Ok(Obj::none(py)),
+        }
+    }
+
+    fn args_tuple(&self, py: Python<'_>) -> PyResult<Obj> {
+        match self.args.get() {
+            Some(args) if self.args.mark() == TUPLE => Ok(args),
+            Some(arg) => call::tuple(py, [&arg].into_iter()),
+            None => Ok(PyTuple::empty(py).into_any().into()),
         }
     }
 }
 
 /// Runs `body` with the handle's lock, if it has one.
+#[inline]
 fn locked<R>(this: This<'_, Handle>, body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
-    let py = this.py();
-    let Some(lock) = this.lock.get() else {
+    let Some(lock) = this.rare.get().and_then(|rare| rare.lock.get()) else {
         return body();
     };
+    let py = this.py();
     call::call_method(py, &lock, intern!(py, "acquire"), [])?;
     let outcome = body();
     let released = call::call_method(py, &lock, intern!(py, "release"), []);
@@ -238,7 +311,7 @@ fn report(this: This<'_, Handle>, error: PyErr) -> PyResult<()> {
     )?;
     context.set_item("exception", error.into_value(py))?;
     context.set_item("handle", this.bind())?;
-    if let Some(traceback) = this.source_traceback.get() {
+    if let Some(traceback) = this.source_traceback() {
         context.set_item("source_traceback", traceback.bind(py))?;
     }
     this.home
@@ -263,19 +336,19 @@ fn source(this: This<'_, Handle>, callback: &Obj) -> PyResult<Obj> {
 fn words(this: This<'_, Handle>) -> PyResult<Vec<String>> {
     let py = this.py();
     let class = match &stdlib::get().thread_safe_handle {
-        Some(class) if !this.lock.is_empty() => {
+        Some(class) if this.has_lock() => {
             class.bind(py).getattr(intern!(py, "__name__"))?.to_string()
         }
         Some(_) | None => this.bind().get_type().name()?.to_string(),
     };
     let mut words = vec![class];
-    if this.cancelled.get() {
+    if this.is_cancelled() {
         words.push("cancelled".to_owned());
     }
     if let Some(callback) = this.callback.get() {
         words.push(source(this, &callback)?.bind(py).str()?.to_string());
     }
-    if let Some(traceback) = this.source_traceback.get() {
+    if let Some(traceback) = this.source_traceback() {
         let last = traceback.bind(py).get_item(-1)?;
         words.push(format!(
             "created at {}:{}",
@@ -287,12 +360,12 @@ fn words(this: This<'_, Handle>) -> PyResult<Vec<String>> {
 }
 
 fn repr(this: This<'_, Handle>) -> PyResult<Obj> {
-    if let Some(repr) = this.repr.get() {
+    if let Some(repr) = this.rare.get().and_then(|rare| rare.repr.get()) {
         return Ok(repr);
     }
     let mut words = words(this)?;
     if let Some(when) = timer::when_of(this) {
-        let place = if this.cancelled.get() { 2 } else { 1 };
+        let place = if this.is_cancelled() { 2 } else { 1 };
         words.insert(
             place.min(words.len()),
             format!("when={}", when.bind(this.py()).str()?),
@@ -319,12 +392,12 @@ fn with_handle<T: AsHandle>(builder: Builder<T>) -> Builder<T> {
         )
         .no_args(
             c"get_context",
-            |this| Ok(T::handle(this).context.get_or_none(this.py())),
+            |this| T::handle(this).context(this.py()),
             c"get_context($self, /)\n--\n\nThe contextvars.Context that the callback runs in.",
         )
         .no_args(
             c"_run",
-            |this| Handle::run(T::handle(this)).map(|()| Obj::none(this.py())),
+            |this| Handle::run_by_hand(T::handle(this)).map(|()| Obj::none(this.py())),
             c"_run($self, /)\n--\n\nCall the callback now.",
         )
         .getter(c"_callback", |this| {
@@ -338,9 +411,7 @@ fn with_handle<T: AsHandle>(builder: Builder<T>) -> Builder<T> {
                 handle.args_tuple(this.py())
             }
         })
-        .getter(c"_context", |this| {
-            Ok(T::handle(this).context.get_or_none(this.py()))
-        })
+        .getter(c"_context", |this| T::handle(this).context(this.py()))
         .getter(c"_loop", |this| {
             Ok(T::handle(this).home.object_or_none(this.py()))
         })
@@ -348,7 +419,9 @@ fn with_handle<T: AsHandle>(builder: Builder<T>) -> Builder<T> {
             Ok(Obj::bool(this.py(), T::handle(this).is_cancelled()))
         })
         .getter(c"_source_traceback", |this| {
-            Ok(T::handle(this).source_traceback.get_or_none(this.py()))
+            Ok(T::handle(this)
+                .source_traceback()
+                .unwrap_or_else(|| Obj::none(this.py())))
         })
 }
 
@@ -373,15 +446,17 @@ fn initialise(this: This<'_, Handle>, given: [Option<&Obj>; 4]) -> PyResult<()> 
         Some(context) => context.clone(),
         None => context::copy_current(py)?,
     };
-    this.callback.set(callback.clone());
-    this.args.set(Obj::from(args));
-    this.arity.set(Arity::Tuple);
-    this.context.set(context);
+    this.callback.set(callback.clone(), 0);
+    this.args.set(Obj::from(args), TUPLE);
+    this.context.set(context, OWN);
     this.home.set(py, event_loop.clone());
-    this.cancelled.set(false);
-    this.repr.set(None);
-    this.source_traceback
-        .set(traceback_if_debug(py, &this.home)?);
+    if let Some(rare) = this.rare.get() {
+        rare.repr.set(None);
+        rare.source_traceback.set(None);
+    }
+    if let Some(traceback) = traceback_if_debug(py, &this.home)? {
+        this.rare().source_traceback.set(traceback);
+    }
     Ok(())
 }
 
@@ -399,11 +474,17 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             let class = stdlib
                 .thread_safe_handle
                 .as_ref()
-                .filter(|_| !this.lock.is_empty());
+                .filter(|_| this.has_lock());
             exact_or_own(this, &CLASS, class.unwrap_or(&stdlib.handle))
         })
         .build(module, Base::Object)?;
     timer::add_to(module)
+}
+
+/// The interpreter ends: gives back the memory of dead handles.
+pub fn keep_no_more(py: Python<'_>) {
+    Handle::class().keep_no_more(py);
+    TimerHandle::class().keep_no_more(py);
 }
 
 /// `__class__`: asyncio's for instances of exactly our class, so that `isinstance` says what a program expects.

@@ -5,22 +5,41 @@ use std::ffi::CStr;
 
 use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
+use pyo3::types::PyFloat;
 use roundel_core::TimerKey;
 
-use super::{AsHandle, Handle, exact_or_own, initialise, with_handle};
+use super::{AsHandle, Handle, KEPT, exact_or_own, initialise, with_handle};
 use crate::event_loop::LoopCore;
 use crate::ffi::args::Signature;
-use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, class};
+use crate::ffi::{Base, Builder, Class, Native, Obj, This, Visitor, class};
 use crate::stdlib;
 
 /// A call scheduled for a time.
 #[repr(C)]
-#[derive(Default)]
 pub struct TimerHandle {
     handle: Handle,
-    /// As it was given: any number.
-    when: Slot,
-    key: Cell<Option<TimerKey>>,
+    /// Not a number: none yet, or it is kept as the object that was given, which may be any number.
+    when: Cell<f64>,
+    key: Cell<TimerKey>,
+}
+
+/// A time.
+#[derive(Clone, Copy)]
+pub enum When<'a> {
+    /// A float, and a number: its object is made when it is asked for.
+    Float(f64),
+    /// Anything else, as it is.
+    Other(&'a Obj),
+}
+
+impl<'a> When<'a> {
+    /// The time that an object stands for.
+    pub fn new(py: Python<'_>, object: &'a Obj) -> Self {
+        match object.bind(py).cast_exact::<PyFloat>() {
+            Ok(float) if !float.value().is_nan() => Self::Float(float.value()),
+            Ok(_) | Err(_) => Self::Other(object),
+        }
+    }
 }
 
 static CLASS: Class = Class::new();
@@ -30,19 +49,22 @@ impl Native for TimerHandle {
     const DOC: &'static CStr = c"TimerHandle(when, callback, args, loop, context=None)\n--\n\n\
         A call scheduled for a time: what call_later() and call_at() return.";
     const WITH_WEAKREFS: bool = true;
+    const KEPT: usize = KEPT;
     fn class() -> &'static Class {
         &CLASS
     }
     fn fresh() -> Self {
-        Self::default()
+        Self {
+            handle: Handle::default(),
+            when: Cell::new(f64::NAN),
+            key: Cell::new(TimerKey::NONE),
+        }
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.handle.traverse(visitor);
-        visitor.slot(&self.when);
     }
     fn clear(&self) {
         self.handle.clear();
-        self.when.set(None);
     }
 }
 
@@ -56,34 +78,51 @@ impl TimerHandle {
     /// A timer of one of our loops, not yet scheduled.
     pub fn create<'a>(
         event_loop: This<'_, LoopCore>,
-        when: Obj,
+        when: When<'_>,
         callback: &Obj,
         args: impl ExactSizeIterator<Item = &'a Obj>,
         context: Option<&Obj>,
     ) -> PyResult<Obj> {
-        let handle = Handle::new(event_loop, callback, args, context)?;
-        class::create(
-            event_loop.py(),
-            Self {
-                handle,
-                when: Slot::new(when),
-                key: Cell::new(None),
-            },
-        )
+        let timer = Self {
+            handle: Handle::new(event_loop, callback, args, context)?,
+            when: Cell::new(f64::NAN),
+            key: Cell::new(TimerKey::NONE),
+        };
+        timer.set_when(when);
+        class::create(event_loop.py(), timer)
+    }
+
+    fn set_when(&self, when: When<'_>) {
+        let (number, object) = match when {
+            When::Float(number) => (number, None),
+            When::Other(object) => (f64::NAN, Some(object.clone())),
+        };
+        self.when.set(number);
+        if object.is_some() || self.handle.rare.get().is_some() {
+            self.handle.rare().when.set(object);
+        }
     }
 
     /// It is on the timer queue.
     pub fn armed(&self, key: TimerKey) {
-        self.key.set(Some(key));
+        self.key.set(key);
+    }
+
+    /// Its time, as it was given.
+    fn when(&self, py: Python<'_>) -> Option<Obj> {
+        if self.when.get().is_nan() {
+            self.handle.rare.get()?.when.get()
+        } else {
+            Some(Obj::float(py, self.when.get()))
+        }
     }
 
     fn cancel(this: This<'_, TimerHandle>) -> PyResult<()> {
         let py = this.py();
-        if let Some(key) = this.key.take() {
+        let key = this.key.replace(TimerKey::NONE);
+        if key != TimerKey::NONE {
             let entry = this.handle.home.with_ours(py, |event_loop| {
-                event_loop
-                    .kernel_if_open()
-                    .and_then(|kernel| kernel.cancel_timer(key))
+                event_loop.with_open_kernel(|kernel| kernel.cancel_timer(key))
             });
             drop(entry);
         }
@@ -92,13 +131,9 @@ impl TimerHandle {
 
     /// Whether it is still to fire.
     fn is_scheduled(this: This<'_, TimerHandle>) -> bool {
-        let Some(key) = this.key.get() else {
-            return false;
-        };
+        let key = this.key.get();
         let pending = this.handle.home.with_ours(this.py(), |event_loop| {
-            event_loop
-                .kernel_if_open()
-                .is_some_and(|kernel| kernel.timer_is_pending(key))
+            event_loop.with_open_kernel(|kernel| kernel.timer_is_pending(key)) == Some(true)
         });
         pending.unwrap_or(false)
     }
@@ -106,7 +141,12 @@ impl TimerHandle {
 
 /// The time of a handle that is a timer.
 pub fn when_of(this: This<'_, Handle>) -> Option<Obj> {
-    This::<TimerHandle>::instance(this.py(), &this.object()).and_then(|timer| timer.when.get())
+    This::<TimerHandle>::instance(this.py(), &this.object()).and_then(|timer| timer.when(this.py()))
+}
+
+fn when_or_none(this: This<'_, TimerHandle>) -> Obj {
+    let py = this.py();
+    this.when(py).unwrap_or_else(|| Obj::none(py))
 }
 
 /// By time; equal ones also have the same call. asyncio's rule.
@@ -119,7 +159,7 @@ fn compare_timers(
     let Some(other) = This::<TimerHandle>::instance(py, other) else {
         return Ok(None);
     };
-    let (mine, theirs) = (this.when.get_or_none(py), other.when.get_or_none(py));
+    let (mine, theirs) = (when_or_none(this), when_or_none(other));
     let (mine, theirs) = (mine.bind(py), theirs.bind(py));
     let same = || -> PyResult<bool> {
         let (a, b) = (&this.handle, &other.handle);
@@ -153,11 +193,13 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     with_handle::<TimerHandle>(Builder::new())
         .init(|this, args| {
             let [when, callback, given, event_loop, context] = args.parse(this.py(), &INIT)?;
-            this.when.set(when.cloned());
+            if let Some(when) = when {
+                this.set_when(When::new(this.py(), when));
+            }
             initialise(AsHandle::handle(this), [callback, given, event_loop, context])
         })
         .compare(compare_timers)
-        .hash(|this| this.when.get_or_none(this.py()).bind(this.py()).hash())
+        .hash(|this| when_or_none(this).bind(this.py()).hash())
         .no_args(
             c"cancel",
             |this| TimerHandle::cancel(this).map(|()| Obj::none(this.py())),
@@ -165,10 +207,10 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         )
         .no_args(
             c"when",
-            |this| Ok(this.when.get_or_none(this.py())),
+            |this| Ok(when_or_none(this)),
             c"when($self, /)\n--\n\nThe time of the call, in seconds of loop.time().",
         )
-        .getter(c"_when", |this| Ok(this.when.get_or_none(this.py())))
+        .getter(c"_when", |this| Ok(when_or_none(this)))
         .getter(
             c"_scheduled",
             |this| Ok(Obj::bool(this.py(), TimerHandle::is_scheduled(this))))
