@@ -6,9 +6,10 @@
 //! empties the slot at once and leaves the entry, now dead, in the heap, which makes it as cheap as
 //! setting; when more than half of the heap is dead it is rebuilt, so that cancelled timers never
 //! add up. A slot is used again at once: an entry is alive only if its sequence number is the
-//! slot's.
+//! slot's. Sequence numbers are short, to keep entries at two words; when they run out, those that
+//! are pending are numbered anew.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap, mem};
 
 use crate::instant::Instant;
 
@@ -38,32 +39,27 @@ pub(crate) struct Timers<C> {
     slots: Vec<Slot<C>>,
     free: Vec<u32>,
     live: usize,
-    next_seq: u64,
+    next_seq: u32,
 }
 
 /// Ordered by its fields from the top, so that equal times keep the order of their making.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     when: Instant,
-    seq: u64,
+    seq: u32,
     index: u32,
 }
 
 struct Slot<C> {
-    seq: u64,
+    seq: u32,
+    generation: u32,
     callback: Option<C>,
 }
 
 impl<C> Slot<C> {
-    fn holds(&self, seq: u64) -> bool {
+    fn holds(&self, seq: u32) -> bool {
         self.seq == seq && self.callback.is_some()
     }
-}
-
-fn generation(seq: u64) -> u32 {
-    #[allow(clippy::cast_possible_truncation)]
-    let low_half = seq as u32;
-    low_half
 }
 
 impl<C> Timers<C> {
@@ -84,26 +80,36 @@ impl<C> Timers<C> {
     }
 
     pub(crate) fn add(&mut self, when: Instant, callback: C) -> TimerKey {
+        if self.next_seq == u32::MAX {
+            self.renumber();
+        }
         let seq = self.next_seq;
         self.next_seq += 1;
-        let slot = Slot {
-            seq,
-            callback: Some(callback),
-        };
         let index = if let Some(index) = self.free.pop() {
-            self.slots[index as usize] = slot;
+            let slot = &mut self.slots[index as usize];
+            slot.seq = seq;
+            slot.generation = slot.generation.wrapping_add(1);
+            slot.callback = Some(callback);
             index
         } else {
             let index =
                 u32::try_from(self.slots.len()).expect("fewer than 2^32 timers are pending");
-            self.slots.push(slot);
+            self.slots.push(Slot {
+                seq,
+                generation: 0,
+                callback: Some(callback),
+            });
             index
         };
         self.heap.push(Reverse(Entry { when, seq, index }));
         self.live += 1;
+        self.key(index)
+    }
+
+    fn key(&self, index: u32) -> TimerKey {
         TimerKey {
             index,
-            generation: generation(seq),
+            generation: self.slots[index as usize].generation,
         }
     }
 
@@ -120,7 +126,7 @@ impl<C> Timers<C> {
     pub(crate) fn is_pending(&self, key: TimerKey) -> bool {
         self.slots
             .get(key.index as usize)
-            .is_some_and(|slot| slot.callback.is_some() && generation(slot.seq) == key.generation)
+            .is_some_and(|slot| slot.callback.is_some() && slot.generation == key.generation)
     }
 
     /// When the first pending timer is due.
@@ -139,15 +145,9 @@ impl<C> Timers<C> {
         if self.next_when()? > now {
             return None;
         }
-        let Reverse(Entry { seq, index, .. }) = self.heap.pop()?;
+        let Reverse(Entry { index, .. }) = self.heap.pop()?;
         let callback = self.empty(index)?;
-        Some((
-            TimerKey {
-                index,
-                generation: generation(seq),
-            },
-            callback,
-        ))
+        Some((self.key(index), callback))
     }
 
     /// Takes all timers, in the order in which they would have fired.
@@ -168,6 +168,24 @@ impl<C> Timers<C> {
         self.free.push(index);
         self.live -= 1;
         callback
+    }
+
+    /// Gives those that are pending the first sequence numbers, in the order they have.
+    #[cold]
+    fn renumber(&mut self) {
+        let mut entries: Vec<Entry> = mem::take(&mut self.heap)
+            .into_iter()
+            .map(|Reverse(entry)| entry)
+            .filter(|entry| self.slots[entry.index as usize].holds(entry.seq))
+            .collect();
+        entries.sort_unstable();
+        self.next_seq = 0;
+        for entry in &mut entries {
+            entry.seq = self.next_seq;
+            self.slots[entry.index as usize].seq = entry.seq;
+            self.next_seq += 1;
+        }
+        self.heap = entries.into_iter().map(Reverse).collect();
     }
 
     fn drop_dead(&mut self) {
@@ -201,6 +219,23 @@ mod tests {
         assert_eq!(timers.slots.len(), 11);
         assert!(keep.iter().all(|&key| timers.is_pending(key)));
         assert_eq!(timers.drain(), (0..10).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn timers_keep_their_order_when_the_sequence_numbers_run_out() {
+        let mut timers = Timers::new();
+        timers.next_seq = u32::MAX - 5;
+        let at = Instant::from_nanos;
+        let keys: Vec<TimerKey> = (0..10).map(|n| timers.add(at(n / 5), n)).collect();
+        assert_eq!(timers.next_seq, 10);
+        assert_eq!(timers.cancel(keys[2]), Some(2));
+        timers.next_seq = u32::MAX;
+        let late = timers.add(at(0), 10);
+        assert_eq!((timers.next_seq, timers.heap.len()), (10, 10));
+        assert_eq!(late.index, keys[2].index);
+        assert_eq!(timers.cancel(keys[2]), None);
+        assert!(timers.is_pending(late));
+        assert_eq!(timers.drain(), [0, 1, 3, 4, 10, 5, 6, 7, 8, 9]);
     }
 
     #[test]
