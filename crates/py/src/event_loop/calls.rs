@@ -8,7 +8,7 @@ use pyo3::types::PyTuple;
 use super::world::seconds;
 use super::{Callback, LoopCore, instant, schedule, time};
 use crate::ffi::args::Signature;
-use crate::ffi::{Args, Builder, Obj, This};
+use crate::ffi::{Args, Builder, Obj, This, call};
 use crate::handle::{Handle, TimerHandle, When};
 
 /// The arguments of `function(*names, *args, context=None)`: those with names, which may be given by them, and the
@@ -99,10 +99,16 @@ fn call_later(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
         return Err(PyTypeError::new_err("delay must not be None"));
     }
     let sum: Obj;
-    let when = match When::new(py, delay) {
-        When::Float(delay) if !this.own_clock.get() => When::Float(time(this)? + delay),
+    let seconds = match When::new(py, delay) {
+        When::Float(delay) => Some(delay),
+        When::Other(delay) => call::small_int(delay)
+            .and_then(|delay| i32::try_from(delay).ok())
+            .map(f64::from),
+    };
+    let when = match seconds {
+        Some(seconds) if !this.own_clock.get() => When::Float(time(this)? + seconds),
         // Any other number adds as it does in Python; and a class that has its own clock is asked.
-        When::Float(_) | When::Other(_) => {
+        Some(_) | None => {
             let now = this.bind().call_method0(intern!(this.py(), "time"))?;
             sum = now.add(delay.bind(py))?.into();
             When::new(py, &sum)

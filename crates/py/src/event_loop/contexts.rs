@@ -46,14 +46,17 @@ impl Contexts {
         context::copy(py, snapshot)
     }
 
-    /// Takes a working copy back that nobody else has. Whether it is still what it was.
-    pub fn take_back(&self, snapshot: &Obj, working: &Obj) -> bool {
-        let same =
-            context::places().is_some_and(|places| places.have_same_content(snapshot, working));
-        if same && self.snapshot.as_ptr() == snapshot.as_ptr() {
-            self.working.set(working.clone());
+    /// Takes a working copy back. Or not, if it is not what it was, or somebody else has it.
+    pub fn take_back(&self, snapshot: &Obj, working: Obj) -> Result<(), Obj> {
+        let same = working.is_unique()
+            && context::places().is_some_and(|places| places.have_same_content(snapshot, &working));
+        if !same {
+            return Err(working);
         }
-        same
+        if self.snapshot.as_ptr() == snapshot.as_ptr() {
+            self.working.set(working);
+        }
+        Ok(())
     }
 
     /// To be called when a handle is gone: forgets the snapshot with the last one.

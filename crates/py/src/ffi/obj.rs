@@ -280,6 +280,11 @@ impl Marked {
         unsafe { Obj::from_owned(old.pointer()) }
     }
 
+    /// Empties it, and forgets what was said.
+    pub fn take(&self) -> Option<Obj> {
+        self.replace(None, 0)
+    }
+
     /// Stores, then releases what was there.
     pub fn set(&self, object: impl Into<Option<Obj>>, mark: u8) {
         drop(self.replace(object, mark));

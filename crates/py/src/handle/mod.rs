@@ -225,26 +225,17 @@ impl Handle {
 
     fn run_now(this: This<'_, Handle>, event_loop: Option<This<'_, LoopCore>>) -> PyResult<()> {
         let py = this.py();
-        let (Some(callback), Some(context)) = (this.callback.get(), this.context.get()) else {
+        let Some(callback) = this.callback.get() else {
             return Ok(());
         };
         let outcome = match event_loop {
             Some(event_loop) if this.context.mark() == SNAPSHOT => {
-                let snapshot = context;
-                let working = event_loop.contexts.working_copy(py, &snapshot)?;
-                this.context.set(working.clone(), UNSEEN);
-                let outcome = Self::call_in(this, &callback, &working);
-                if this.context.mark() == UNSEEN {
-                    this.context.set(None, UNSEEN);
-                    if working.is_unique() && event_loop.contexts.take_back(&snapshot, &working) {
-                        this.context.set(snapshot, SNAPSHOT);
-                    } else {
-                        this.context.set(working, OWN);
-                    }
-                }
-                outcome
+                Self::call_in_copy(this, event_loop, &callback)
             }
-            Some(_) | None => Self::call_in(this, &callback, &context),
+            Some(_) | None => match this.context.get() {
+                Some(context) => Self::call_in(this, &callback, &context),
+                None => return Ok(()),
+            },
         };
         match outcome {
             Ok(_) => Ok(()),
@@ -253,6 +244,36 @@ impl Handle {
         }
     }
 
+    /// In a copy of the snapshot, which becomes this handle's context if it does not stay what it was.
+    fn call_in_copy(
+        this: This<'_, Handle>,
+        event_loop: This<'_, LoopCore>,
+        callback: &Obj,
+    ) -> PyResult<Obj> {
+        let contexts = &event_loop.contexts;
+        let Some(snapshot) = this.context.take() else {
+            return Ok(Obj::none(this.py()));
+        };
+        let working = match contexts.working_copy(this.py(), &snapshot) {
+            Ok(working) => working,
+            Err(error) => {
+                this.context.set(snapshot, SNAPSHOT);
+                return Err(error);
+            }
+        };
+        this.context.set(working.clone(), UNSEEN);
+        let outcome = Self::call_in(this, callback, &working);
+        if this.context.mark() == UNSEEN {
+            drop(this.context.take());
+            match contexts.take_back(&snapshot, working) {
+                Ok(()) => this.context.set(snapshot, SNAPSHOT),
+                Err(working) => this.context.set(working, OWN),
+            }
+        }
+        outcome
+    }
+
+    #[inline]
     fn call_in(this: This<'_, Handle>, callback: &Obj, context: &Obj) -> PyResult<Obj> {
         let py = this.py();
         context::run(py, context, || match (this.args.get(), this.args.mark()) {
