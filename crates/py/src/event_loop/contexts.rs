@@ -31,8 +31,10 @@ impl Contexts {
             return Ok(Some(snapshot));
         }
         let snapshot = context::copy_current(py)?;
-        self.forget();
+        // What is dropped may run code that comes here again, so both are changed before.
+        let old = (self.working.take(), self.snapshot.take());
         self.snapshot.set(snapshot.clone());
+        drop(old);
         Ok(Some(snapshot))
     }
 
@@ -69,8 +71,7 @@ impl Contexts {
 
     /// Forgets both.
     pub fn forget(&self) {
-        self.working.set(None);
-        self.snapshot.set(None);
+        drop((self.working.take(), self.snapshot.take()));
     }
 
     /// Shows the garbage collector what it holds.
