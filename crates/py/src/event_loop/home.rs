@@ -50,7 +50,7 @@ impl Home {
 
     /// Whether this is the loop.
     pub fn holds(&self, event_loop: &Obj) -> bool {
-        self.object.as_ptr() == event_loop.as_ptr()
+        self.0.as_ptr() == event_loop.as_ptr()
     }
 
     /// Runs `use_it` on the loop if it is ours.

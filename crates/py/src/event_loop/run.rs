@@ -193,7 +193,11 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
         )
         .no_args(
             c"_run_once",
-            |this| turn(this).map(|()| Obj::none(this.py())),
+            // As above: an exception that is dropped on the way is gone at once.
+            |this| {
+                Python::try_attach(|_py| turn(this)).unwrap_or_else(|| turn(this))?;
+                Ok(Obj::none(this.py()))
+            },
             c"_run_once($self, /)\n--\n\nOne turn.",
         )
         .no_args(

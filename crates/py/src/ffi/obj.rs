@@ -170,6 +170,11 @@ impl<T> From<Borrowed<'_, '_, T>> for Obj {
 pub struct Slot(Cell<Option<Obj>>);
 
 impl Slot {
+    /// A slot that holds `object`.
+    pub fn new(object: Obj) -> Self {
+        Self(Cell::new(Some(object)))
+    }
+
     /// A new reference to what it holds.
     pub fn get(&self) -> Option<Obj> {
         self.peek().cloned()
