@@ -35,6 +35,7 @@ __all__ = [
     "Handle",
     "InternalError",
     "LoopCore",
+    "QueueCore",
     "SocketTransport",
     "Task",
     "TimerHandle",
@@ -193,6 +194,32 @@ class LoopCore:
     def _remove_signal(self, signum: int, /) -> bool: ...
 
 # A connection.
+
+# The native half of the queues.
+
+@disjoint_base
+class QueueCore:
+    _queue: Any
+    _maxsize: Any
+    _getters: Any
+    _putters: Any
+    _unfinished_tasks: int
+    _finished: Any
+    _loop: Any
+    if sys.version_info >= (3, 13):
+        _is_shutdown: bool
+
+    def __init__(self, maxsize: int = 0) -> None: ...
+    def get(self) -> Coroutine[Any, Any, Any]: ...
+    def put(self, item: Any) -> Coroutine[Any, Any, None]: ...
+    def join(self) -> Coroutine[Any, Any, None]: ...
+    def get_nowait(self) -> Any: ...
+    def put_nowait(self, item: Any) -> None: ...
+    def task_done(self) -> None: ...
+    def qsize(self) -> int: ...
+    def empty(self) -> bool: ...
+    def full(self) -> bool: ...
+    def _wakeup_next(self, waiters: Any) -> None: ...
 
 @disjoint_base
 class SocketTransport(transports._FlowControlMixin):

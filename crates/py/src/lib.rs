@@ -9,6 +9,7 @@
 //! | `wait`       | the awaitable behind `sleep()`, `Lock.acquire()` and their like                   |
 //! | `combine`    | `gather`, `wait`, `wait_for`, `as_completed`, `shield`                            |
 //! | `listener`   | native objects that are told when futures are done                                |
+//! | `queue`      | the native half of the queues                                                     |
 //! | `transport`  | `SocketTransport`: a stream socket between the loop and a protocol                |
 //! | `stdlib`     | what is used of the interpreter's own asyncio                                     |
 //! | `ffi`        | the border to the interpreter, and every `unsafe` block                           |
@@ -31,6 +32,7 @@ mod ffi;
 mod future;
 mod handle;
 mod listener;
+mod queue;
 mod sleep;
 mod stdlib;
 mod task;
@@ -88,6 +90,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ffi::function::add_to(module)?;
     wait::add_to(module)?;
     sleep::add_to(module)?;
+    queue::add_to(module)?;
     future::add_to(module)?;
     task::add_to(module)?;
     combine::add_to(module)?;

@@ -436,6 +436,11 @@ where
     }
 }
 
+#[cold]
+fn not_on_instance<T: Native>(what: &str) -> PyErr {
+    PyTypeError::new_err(format!("a method of {} {what}", T::NAME.to_string_lossy()))
+}
+
 /// Vectorcall of a function of a class: the first argument is the instance.
 pub(super) unsafe extern "C" fn call_method<T: Native, F>(
     _callable: *mut ffi::PyObject,
@@ -451,17 +456,12 @@ where
         let py = Python::assume_attached();
         guard(py, ptr::null_mut(), || {
             let count = ffi::PyVectorcall_NARGS(count) as usize;
-            let name = T::NAME.to_string_lossy();
             if count == 0 {
-                return Err(PyTypeError::new_err(format!(
-                    "a method of {name} needs an instance of it"
-                )));
+                return Err(not_on_instance::<T>("needs an instance of it"));
             }
             let slf = *args;
             if ffi::PyObject_TypeCheck(slf, T::class().as_type()) == 0 {
-                return Err(PyTypeError::new_err(format!(
-                    "a method of {name} was called on another object"
-                )));
+                return Err(not_on_instance::<T>("was called on another object"));
             }
             let rest = Args::from_vectorcall(args.add(1), count - 1, &names);
             conjure::<F>()(This::new(py, slf), rest).map(Obj::into_ptr)

@@ -398,7 +398,7 @@ impl<T: Native> Builder<T> {
             let name = function.name();
             let stock = match &base {
                 Base::Python(parent) | Base::C(parent) => parent.bind(py).getattr_opt(name)?,
-                Base::Object | Base::Native(_) => None,
+                Base::Object | Base::Native(_) => function.of_asyncio(py)?,
             };
             let function = function.replacing(py, stock.map(Obj::from))?;
             object.bind(py).setattr(name, function.bind(py))?;

@@ -438,6 +438,13 @@ pub fn is_instance(object: &Obj, class: &Obj) -> bool {
     unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), class.as_ptr().cast()) != 0 }
 }
 
+/// The version of the object's class: another one after each change to it or to a base of it; 0 if it has none, which
+/// looking up an attribute in it mends.
+pub fn version(object: &Obj) -> u32 {
+    // SAFETY: reads the type of a valid object; the interpreter sets the tag to 0 when it is no longer valid.
+    unsafe { (*ffi::Py_TYPE(object.as_ptr())).tp_version_tag }
+}
+
 /// `TypeError` unless `object` is a class.
 pub fn expect_class(py: Python<'_>, object: &Obj) -> PyResult<()> {
     // SAFETY: reads the type of a valid object.

@@ -91,6 +91,18 @@ impl CoroutineFunction {
         class::create(py, self)
     }
 
+    /// asyncio's own function of the same qualified name: for native halves, whose base does not lead to it.
+    pub(super) fn of_asyncio<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let mut found = Some(py.import("asyncio")?.into_any());
+        for name in self.qualname.split('.') {
+            found = match found {
+                Some(object) => object.getattr_opt(name)?,
+                None => None,
+            };
+        }
+        Ok(found)
+    }
+
     /// The last part of the qualified name.
     pub fn name(&self) -> &'static str {
         self.qualname.rsplit('.').next().unwrap_or_default()

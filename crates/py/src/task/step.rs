@@ -116,15 +116,7 @@ fn resume(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
     };
     let resumed = match throw {
         None => coroutine::send(py, &coroutine),
-        Some(exception) => {
-            match call::call_method(py, &coroutine, intern!(py, "throw"), [&exception]) {
-                Ok(yielded) => Resumed::Yielded(yielded),
-                Err(error) => match coroutine::stop_value(py, &error) {
-                    Some(value) => Resumed::Returned(value),
-                    None => Resumed::Raised(error),
-                },
-            }
-        }
+        Some(exception) => coroutine::throw(py, &coroutine, &exception),
     };
     match resumed {
         Resumed::Yielded(awaited) => park(this, awaited),

@@ -86,6 +86,12 @@ const ADD: Signature<2> = Signature {
     required: 1,
     positional: 1,
 };
+const SET_RESULT: Signature<1> = Signature {
+    function: "set_result",
+    names: [""],
+    required: 1,
+    positional: 1,
+};
 const REMOVE: Signature<1> = Signature {
     function: "remove_done_callback",
     names: [""],
@@ -109,6 +115,11 @@ fn throw(this: This<'_, Wait>, args: Args<'_>) -> PyResult<Obj> {
     given(this.py(), state::thrown(this, exception)?)
 }
 
+fn invalid_state(py: Python<'_>, text: &str) -> PyResult<PyErr> {
+    let class = &stdlib::get().invalid_state_error;
+    Ok(PyErr::from_value(class.bind(py).call1((text,))?))
+}
+
 fn result(this: This<'_, Wait>) -> PyResult<Obj> {
     let py = this.py();
     match this.stage.get() {
@@ -117,12 +128,9 @@ fn result(this: This<'_, Wait>) -> PyResult<Obj> {
             Outcome::Exception(error) => Err(call::raised(py, &error)),
             Outcome::Value(value) => Ok(value),
         },
-        Stage::Fresh | Stage::Running | Stage::Open | Stage::Parked => Err(PyErr::from_value(
-            stdlib::get()
-                .invalid_state_error
-                .bind(py)
-                .call1(("Result is not set.",))?,
-        )),
+        Stage::Fresh | Stage::Running | Stage::Open | Stage::Parked => {
+            Err(invalid_state(py, "Result is not set.")?)
+        }
     }
 }
 
@@ -235,6 +243,18 @@ fn as_future(builder: Builder<Wait>) -> Builder<Wait> {
                 Ok(Obj::bool(this.py(), state::cancel(this, message)?))
             },
             c"cancel($self, /, msg=None)\n--\n\nEnd the wait with a CancelledError.",
+        )
+        .method(
+            c"set_result",
+            |this, args| {
+                args.parse(this.py(), &SET_RESULT)?;
+                if Wait::wake(this)? {
+                    Ok(Obj::none(this.py()))
+                } else {
+                    Err(invalid_state(this.py(), "invalid state")?)
+                }
+            },
+            c"set_result($self, result, /)\n--\n\nEnd the wait: what it waited for has happened.",
         )
         .no_args(
             c"result",

@@ -34,6 +34,8 @@ pub use state::{cancel, outcome, park_task};
 pub struct Wait {
     kind: &'static Kind,
     stage: Cell<Stage>,
+    /// Whether what it waited for has happened; a kind asks when an exception is thrown into it.
+    was_woken: Cell<bool>,
     /// Set when it gives itself to the task, so that a step can tell `await` from a bare `yield`.
     pub(crate) blocking: Cell<bool>,
     /// How far its kind has come, for kinds of more than one step.
@@ -119,6 +121,7 @@ impl Wait {
         Self {
             kind,
             stage: Cell::new(Stage::Fresh),
+            was_woken: Cell::new(false),
             blocking: Cell::new(false),
             phase: Cell::new(0),
             count: Cell::new(0),
@@ -152,6 +155,11 @@ impl Wait {
     /// Whether it was cancelled while it waited.
     pub fn is_cancelled(&self) -> bool {
         self.stage.get() == Stage::Cancelled
+    }
+
+    /// Whether the last time that it waited ended by [`Wait::wake`]: false if it was cancelled or interrupted.
+    pub fn was_woken(&self) -> bool {
+        self.was_woken.get()
     }
 
     /// What it waits for, for those who watch.

@@ -14,6 +14,7 @@ impl Wait {
     /// Makes it wait on this loop: what a kind calls before it returns [`Next::Park`].
     pub fn park(this: This<'_, Wait>, event_loop: Obj) -> Next {
         this.home.set(this.py(), event_loop);
+        this.was_woken.set(false);
         this.stage.set(Stage::Parked);
         Next::Park
     }
@@ -24,6 +25,7 @@ impl Wait {
             return Ok(false);
         }
         this.stage.set(Stage::Woken);
+        this.was_woken.set(true);
         tell(this)?;
         Ok(true)
     }

@@ -1,0 +1,47 @@
+//! What queues use of the interpreter's own library, looked up once.
+
+use pyo3::prelude::*;
+
+use crate::ffi::Obj;
+use crate::ffi::gil::Global;
+
+/// The looked-up objects.
+pub struct Stock {
+    pub queue: Obj,
+    pub priority_queue: Obj,
+    pub lifo_queue: Obj,
+    pub empty: Obj,
+    pub full: Obj,
+    /// 3.13 and newer.
+    pub shut_down: Option<Obj>,
+    pub event: Obj,
+    pub deque: Obj,
+    pub heappush: Obj,
+    pub heappop: Obj,
+}
+
+static STOCK: Global<Stock> = Global::new();
+
+/// The looked-up objects.
+pub fn get() -> &'static Stock {
+    STOCK.get()
+}
+
+/// Looks everything up.
+pub fn load(py: Python<'_>) -> PyResult<()> {
+    let queues = py.import("asyncio.queues")?;
+    let (collections, heapq) = (py.import("collections")?, py.import("heapq")?);
+    STOCK.set(Stock {
+        queue: queues.getattr("Queue")?.into(),
+        priority_queue: queues.getattr("PriorityQueue")?.into(),
+        lifo_queue: queues.getattr("LifoQueue")?.into(),
+        empty: queues.getattr("QueueEmpty")?.into(),
+        full: queues.getattr("QueueFull")?.into(),
+        shut_down: queues.getattr_opt("QueueShutDown")?.map(Obj::from),
+        event: py.import("asyncio.locks")?.getattr("Event")?.into(),
+        deque: collections.getattr("deque")?.into(),
+        heappush: heapq.getattr("heappush")?.into(),
+        heappop: heapq.getattr("heappop")?.into(),
+    });
+    Ok(())
+}

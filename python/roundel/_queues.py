@@ -1,0 +1,30 @@
+"""asyncio's queues, on a native half.
+
+Owns the classes as programs see them. What is not in `QueueCore` comes from the running interpreter's own classes:
+`shutdown()`, the repr, and `_init`, `_put` and `_get`, which the native half does itself as long as nobody replaces
+them.
+"""
+
+import asyncio
+from typing import TypeVar
+
+from roundel._roundel import QueueCore
+
+__all__ = ("LifoQueue", "PriorityQueue", "Queue")
+
+_T = TypeVar("_T")
+
+
+class Queue(QueueCore, asyncio.Queue[_T]):
+    __doc__ = asyncio.Queue.__doc__
+    __module__ = "roundel"
+
+
+class PriorityQueue(Queue[_T], asyncio.PriorityQueue[_T]):
+    __doc__ = asyncio.PriorityQueue.__doc__
+    __module__ = "roundel"
+
+
+class LifoQueue(Queue[_T], asyncio.LifoQueue[_T]):
+    __doc__ = asyncio.LifoQueue.__doc__
+    __module__ = "roundel"
