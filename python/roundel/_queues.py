@@ -6,13 +6,17 @@ them.
 """
 
 import asyncio
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from roundel._roundel import QueueCore
 
 __all__ = ("LifoQueue", "PriorityQueue", "Queue")
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsRichComparison
+
 _T = TypeVar("_T")
+_Sortable = TypeVar("_Sortable", bound="SupportsRichComparison")
 
 
 class Queue(QueueCore, asyncio.Queue[_T]):
@@ -20,7 +24,7 @@ class Queue(QueueCore, asyncio.Queue[_T]):
     __module__ = "roundel"
 
 
-class PriorityQueue(Queue[_T], asyncio.PriorityQueue[_T]):
+class PriorityQueue(Queue[_Sortable], asyncio.PriorityQueue[_Sortable]):
     __doc__ = asyncio.PriorityQueue.__doc__
     __module__ = "roundel"
 

@@ -193,8 +193,6 @@ class LoopCore:
     def _add_signal(self, signum: int, callback: Callable[[*_Ts], object], /, *args: *_Ts) -> Handle: ...
     def _remove_signal(self, signum: int, /) -> bool: ...
 
-# A connection.
-
 # The native half of the queues.
 
 @disjoint_base
@@ -220,6 +218,8 @@ class QueueCore:
     def empty(self) -> bool: ...
     def full(self) -> bool: ...
     def _wakeup_next(self, waiters: Any) -> None: ...
+
+# A connection.
 
 @disjoint_base
 class SocketTransport(transports._FlowControlMixin):

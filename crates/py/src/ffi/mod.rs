@@ -20,6 +20,7 @@ pub mod coroutine;
 mod freeing;
 pub mod function;
 pub mod gil;
+pub mod method;
 pub mod obj;
 pub mod records;
 pub mod registry;

@@ -29,18 +29,22 @@ fn advance(wait: This<'_, Wait>) -> PyResult<Next> {
     let py = wait.py();
     let object = owner(wait)?;
     let queue = super::view(py, &object)?;
-    if items::is_empty(queue)? {
-        if queue.is_shut_down.get() && items::is_empty(queue)? {
+    let hooks = hooks::of(queue)?;
+    if items::is_empty(queue, hooks)? {
+        if queue.is_shut_down.get() && items::is_empty(queue, hooks)? {
             return Err(items::shut_down(py));
         }
-        let next = Wait::park(wait, hooks::event_loop(queue)?);
+        let next = Wait::park(wait, hooks::event_loop(queue, hooks)?);
         queue.getters.push(py, wait.object())?;
         return Ok(next);
     }
-    if hooks::of(queue)?.has(Hook::GetNowait) {
+    if hooks.has(Hook::GetNowait) {
         return call::call_method(py, &object, intern!(py, "get_nowait"), []).map(Next::Return);
     }
-    items::get_nowait(queue).map(Next::Return)
+    if hooks.has(Hook::Empty) {
+        return items::get_nowait(queue, hooks).map(Next::Return);
+    }
+    items::get_now(queue, hooks).map(Next::Return)
 }
 
 fn thrown(wait: This<'_, Wait>, exception: Obj) -> PyResult<Next> {
@@ -50,8 +54,9 @@ fn thrown(wait: This<'_, Wait>, exception: Obj) -> PyResult<Next> {
     raise_after(wait, exception, || {
         queue.getters.remove(py, &wait.lend())?;
         // Woken, and cannot take the item: the next in line can.
-        if !items::is_empty(queue)? && wait.was_woken() {
-            items::wakeup_next(queue, &queue.getters)?;
+        let hooks = hooks::of(queue)?;
+        if !items::is_empty(queue, hooks)? && wait.was_woken() {
+            items::wakeup_next(queue, hooks, &queue.getters)?;
         }
         Ok(())
     })

@@ -142,13 +142,19 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// What is replaced in this queue.
+/// What is replaced in this queue. Asked once for each operation.
+#[inline]
 pub fn of(queue: This<'_, Queue>) -> PyResult<Hooks> {
-    let answers = &queue.answers;
-    let hooks = answers.of_class.get();
+    let hooks = queue.answers.of_class.get();
     if hooks.version != 0 && hooks.version == class::version(&queue.lend()) {
         return Ok(hooks);
     }
+    ask_again(queue)
+}
+
+#[cold]
+fn ask_again(queue: This<'_, Queue>) -> PyResult<Hooks> {
+    let answers = &queue.answers;
     if answers.of_instance.get() {
         return Ok(ALL);
     }
@@ -210,9 +216,9 @@ pub fn is_true(queue: This<'_, Queue>, name: &Bound<'_, PyString>) -> PyResult<b
 }
 
 /// The loop that waiters wait on: the first one for good.
-pub fn event_loop(queue: This<'_, Queue>) -> PyResult<Obj> {
+pub fn event_loop(queue: This<'_, Queue>, hooks: Hooks) -> PyResult<Obj> {
     let py = queue.py();
-    if of(queue)?.has(Hook::GetLoop) {
+    if hooks.has(Hook::GetLoop) {
         return call::call_method(py, &queue.lend(), intern!(py, "_get_loop"), []);
     }
     let running = stdlib::running_loop(py)?;

@@ -6,7 +6,7 @@ use pyo3::exceptions::PyAttributeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::hooks::{self, Hook, Way};
+use super::hooks::{self, Hook, Hooks, Way};
 use super::{Line, Queue, stock};
 use crate::ffi::{Obj, This, call};
 
@@ -34,10 +34,9 @@ impl Limit {
 }
 
 /// `queue._queue`.
-fn items(queue: This<'_, Queue>) -> PyResult<Obj> {
-    let py = queue.py();
-    if hooks::of(queue)?.has(Hook::Items) {
-        let name = intern!(py, "_queue");
+fn items(queue: This<'_, Queue>, hooks: Hooks) -> PyResult<Obj> {
+    if hooks.has(Hook::Items) {
+        let name = intern!(queue.py(), "_queue");
         return Ok(queue.bind().getattr(name)?.into());
     }
     match queue.items.get() {
@@ -56,15 +55,15 @@ pub fn no_items(queue: This<'_, Queue>) -> PyErr {
     }
 }
 
-pub fn qsize(queue: This<'_, Queue>) -> PyResult<usize> {
-    items(queue)?.bind(queue.py()).len()
+pub fn qsize(queue: This<'_, Queue>, hooks: Hooks) -> PyResult<usize> {
+    items(queue, hooks)?.bind(queue.py()).len()
 }
 
-pub fn empty(queue: This<'_, Queue>) -> PyResult<bool> {
-    Ok(!items(queue)?.bind(queue.py()).is_truthy()?)
+pub fn empty(queue: This<'_, Queue>, hooks: Hooks) -> PyResult<bool> {
+    Ok(!items(queue, hooks)?.bind(queue.py()).is_truthy()?)
 }
 
-pub fn full(queue: This<'_, Queue>) -> PyResult<bool> {
+pub fn full(queue: This<'_, Queue>, hooks: Hooks) -> PyResult<bool> {
     let py = queue.py();
     let limit = match queue.limit.get() {
         Limit::None => return Ok(false),
@@ -78,57 +77,58 @@ pub fn full(queue: This<'_, Queue>) -> PyResult<bool> {
             return size.bind(py).ge(maxsize.bind(py));
         }
     };
-    if hooks::of(queue)?.has(Hook::Qsize) {
+    if hooks.has(Hook::Qsize) {
         let size = call::call_method(py, &queue.lend(), intern!(py, "qsize"), [])?;
         return size.bind(py).ge(limit);
     }
-    Ok(qsize(queue)? >= limit)
+    Ok(qsize(queue, hooks)? >= limit)
 }
 
 /// `self.empty()`
-pub fn is_empty(queue: This<'_, Queue>) -> PyResult<bool> {
-    if hooks::of(queue)?.has(Hook::Empty) {
+pub fn is_empty(queue: This<'_, Queue>, hooks: Hooks) -> PyResult<bool> {
+    if hooks.has(Hook::Empty) {
         return hooks::is_true(queue, intern!(queue.py(), "empty"));
     }
-    empty(queue)
+    empty(queue, hooks)
 }
 
 /// `self.full()`
-pub fn is_full(queue: This<'_, Queue>) -> PyResult<bool> {
-    if hooks::of(queue)?.has(Hook::Full) {
+pub fn is_full(queue: This<'_, Queue>, hooks: Hooks) -> PyResult<bool> {
+    if hooks.has(Hook::Full) {
         return hooks::is_true(queue, intern!(queue.py(), "full"));
     }
-    full(queue)
+    full(queue, hooks)
 }
 
 /// `self._put(item)`
-fn put_item(queue: This<'_, Queue>, item: &Obj) -> PyResult<()> {
+fn put_item(queue: This<'_, Queue>, hooks: Hooks, item: &Obj) -> PyResult<()> {
     let (py, stock) = (queue.py(), stock::get());
-    match hooks::of(queue)?.put {
-        Way::Queue | Way::LifoQueue => {
-            call::call_method(py, &items(queue)?, intern!(py, "append"), [item])
-        }
-        Way::PriorityQueue => call::call(py, &stock.heappush, [&items(queue)?, item]),
+    match hooks.put {
+        Way::Queue => stock
+            .deque_append
+            .call_with(py, &items(queue, hooks)?, item),
+        Way::LifoQueue => stock.list_append.call_with(py, &items(queue, hooks)?, item),
+        Way::PriorityQueue => call::call(py, &stock.heappush, [&items(queue, hooks)?, item]),
         Way::Method => call::call_method(py, &queue.lend(), intern!(py, "_put"), [item]),
     }
     .map(drop)
 }
 
 /// `self._get()`
-fn get_item(queue: This<'_, Queue>) -> PyResult<Obj> {
+fn get_item(queue: This<'_, Queue>, hooks: Hooks) -> PyResult<Obj> {
     let (py, stock) = (queue.py(), stock::get());
-    match hooks::of(queue)?.get {
-        Way::Queue => call::call_method(py, &items(queue)?, intern!(py, "popleft"), []),
-        Way::LifoQueue => call::call_method(py, &items(queue)?, intern!(py, "pop"), []),
-        Way::PriorityQueue => call::call(py, &stock.heappop, [&items(queue)?]),
+    match hooks.get {
+        Way::Queue => stock.deque_popleft.call(py, &items(queue, hooks)?),
+        Way::LifoQueue => call::call_method(py, &items(queue, hooks)?, intern!(py, "pop"), []),
+        Way::PriorityQueue => call::call(py, &stock.heappop, [&items(queue, hooks)?]),
         Way::Method => call::call_method(py, &queue.lend(), intern!(py, "_get"), []),
     }
 }
 
 /// `self._init(maxsize)`
 pub fn init_items(queue: This<'_, Queue>, maxsize: &Obj) -> PyResult<()> {
-    let py = queue.py();
-    if matches!(hooks::of(queue)?.init, Way::Queue) && !hooks::of(queue)?.has(Hook::Items) {
+    let (py, hooks) = (queue.py(), hooks::of(queue)?);
+    if matches!(hooks.init, Way::Queue) && !hooks.has(Hook::Items) {
         queue.items.set(call::call(py, &stock::get().deque, [])?);
         return Ok(());
     }
@@ -136,40 +136,50 @@ pub fn init_items(queue: This<'_, Queue>, maxsize: &Obj) -> PyResult<()> {
 }
 
 /// `self._wakeup_next(waiters)`
-pub fn wakeup_next(queue: This<'_, Queue>, line: &Line) -> PyResult<()> {
+pub fn wakeup_next(queue: This<'_, Queue>, hooks: Hooks, line: &Line) -> PyResult<()> {
     let py = queue.py();
-    if hooks::of(queue)?.has(Hook::WakeupNext) {
+    if hooks.has(Hook::WakeupNext) {
         let (name, waiters) = (intern!(py, "_wakeup_next"), line.show(py)?);
         return call::call_method(py, &queue.lend(), name, [&waiters]).map(drop);
     }
     line.wake_next(py)
 }
 
-pub fn put_nowait(queue: This<'_, Queue>, item: &Obj) -> PyResult<()> {
+pub fn put_nowait(queue: This<'_, Queue>, hooks: Hooks, item: &Obj) -> PyResult<()> {
     let py = queue.py();
     if queue.is_shut_down.get() {
         return Err(shut_down(py));
     }
-    if is_full(queue)? {
+    if is_full(queue, hooks)? {
         return Err(raised(py, &stock::get().full));
     }
-    put_item(queue, item)?;
-    queue.unfinished.set(queue.unfinished.get() + 1);
-    queue.finished.clear(py)?;
-    wakeup_next(queue, &queue.getters)
+    put_now(queue, hooks, item)
 }
 
-pub fn get_nowait(queue: This<'_, Queue>) -> PyResult<Obj> {
+/// What follows when there is room.
+pub fn put_now(queue: This<'_, Queue>, hooks: Hooks, item: &Obj) -> PyResult<()> {
+    put_item(queue, hooks, item)?;
+    queue.unfinished.set(queue.unfinished.get() + 1);
+    queue.finished.clear(queue.py())?;
+    wakeup_next(queue, hooks, &queue.getters)
+}
+
+pub fn get_nowait(queue: This<'_, Queue>, hooks: Hooks) -> PyResult<Obj> {
     let py = queue.py();
-    if is_empty(queue)? {
+    if is_empty(queue, hooks)? {
         return Err(if queue.is_shut_down.get() {
             shut_down(py)
         } else {
             raised(py, &stock::get().empty)
         });
     }
-    let item = get_item(queue)?;
-    wakeup_next(queue, &queue.putters)?;
+    get_now(queue, hooks)
+}
+
+/// What follows when there is an item.
+pub fn get_now(queue: This<'_, Queue>, hooks: Hooks) -> PyResult<Obj> {
+    let item = get_item(queue, hooks)?;
+    wakeup_next(queue, hooks, &queue.putters)?;
     Ok(item)
 }
 

@@ -167,7 +167,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         )
         .no_args(
             c"get_nowait",
-            items::get_nowait,
+            |this| items::get_nowait(this, hooks::of(this)?),
             c"get_nowait($self, /)\n--\n\nRemove and return an item; QueueEmpty if there is none.",
         )
         .method(
@@ -176,7 +176,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 let py = this.py();
                 let [item] = args.parse(py, &signature("put_nowait", ["item"]))?;
                 let item = item.cloned().unwrap_or_else(|| Obj::none(py));
-                items::put_nowait(this, &item)?;
+                items::put_nowait(this, hooks::of(this)?, &item)?;
                 Ok(Obj::none(py))
             },
             c"put_nowait($self, /, item)\n--\n\nPut an item into the queue; QueueFull if there is no room.",
@@ -188,17 +188,17 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         )
         .no_args(
             c"qsize",
-            |this| Ok(Obj::int(this.py(), items::qsize(this)? as i64)),
+            |this| Ok(Obj::int(this.py(), items::qsize(this, hooks::of(this)?)? as i64)),
             c"qsize($self, /)\n--\n\nNumber of items in the queue.",
         )
         .no_args(
             c"empty",
-            |this| Ok(Obj::bool(this.py(), items::empty(this)?)),
+            |this| Ok(Obj::bool(this.py(), items::empty(this, hooks::of(this)?)?)),
             c"empty($self, /)\n--\n\nWhether there is no item in the queue.",
         )
         .no_args(
             c"full",
-            |this| Ok(Obj::bool(this.py(), items::full(this)?)),
+            |this| Ok(Obj::bool(this.py(), items::full(this, hooks::of(this)?)?)),
             c"full($self, /)\n--\n\nWhether there are maxsize items in the queue. Never, if maxsize is 0 or less.",
         )
         .method(

@@ -29,20 +29,25 @@ fn advance(wait: This<'_, Wait>) -> PyResult<Next> {
     let py = wait.py();
     let object = owner(wait)?;
     let queue = super::view(py, &object)?;
-    if items::is_full(queue)? {
+    let hooks = hooks::of(queue)?;
+    if items::is_full(queue, hooks)? {
         if queue.is_shut_down.get() {
             return Err(items::shut_down(py));
         }
-        let next = Wait::park(wait, hooks::event_loop(queue)?);
+        let next = Wait::park(wait, hooks::event_loop(queue, hooks)?);
         queue.putters.push(py, wait.object())?;
         return Ok(next);
     }
     let item = wait.value.get_or_none(py);
-    if hooks::of(queue)?.has(Hook::PutNowait) {
+    if hooks.has(Hook::PutNowait) {
         return call::call_method(py, &object, intern!(py, "put_nowait"), [&item])
             .map(Next::Return);
     }
-    items::put_nowait(queue, &item)?;
+    if hooks.has(Hook::Full) || hooks.has(Hook::Qsize) || queue.is_shut_down.get() {
+        items::put_nowait(queue, hooks, &item)?;
+    } else {
+        items::put_now(queue, hooks, &item)?;
+    }
     Ok(Next::Return(Obj::none(py)))
 }
 
@@ -53,8 +58,9 @@ fn thrown(wait: This<'_, Wait>, exception: Obj) -> PyResult<Next> {
     raise_after(wait, exception, || {
         queue.putters.remove(py, &wait.lend())?;
         // Woken, and does not use the room: the next in line can.
-        if !items::is_full(queue)? && wait.was_woken() {
-            items::wakeup_next(queue, &queue.putters)?;
+        let hooks = hooks::of(queue)?;
+        if !items::is_full(queue, hooks)? && wait.was_woken() {
+            items::wakeup_next(queue, hooks, &queue.putters)?;
         }
         Ok(())
     })

@@ -1,9 +1,11 @@
 //! What queues use of the interpreter's own library, looked up once.
 
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use crate::ffi::Obj;
 use crate::ffi::gil::Global;
+use crate::ffi::method::Method;
 
 /// The looked-up objects.
 pub struct Stock {
@@ -16,6 +18,9 @@ pub struct Stock {
     pub shut_down: Option<Obj>,
     pub event: Obj,
     pub deque: Obj,
+    pub deque_append: Method,
+    pub deque_popleft: Method,
+    pub list_append: Method,
     pub heappush: Obj,
     pub heappop: Obj,
 }
@@ -31,6 +36,8 @@ pub fn get() -> &'static Stock {
 pub fn load(py: Python<'_>) -> PyResult<()> {
     let queues = py.import("asyncio.queues")?;
     let (collections, heapq) = (py.import("collections")?, py.import("heapq")?);
+    let deque = collections.getattr("deque")?;
+    let list = py.get_type::<PyList>();
     STOCK.set(Stock {
         queue: queues.getattr("Queue")?.into(),
         priority_queue: queues.getattr("PriorityQueue")?.into(),
@@ -39,7 +46,10 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         full: queues.getattr("QueueFull")?.into(),
         shut_down: queues.getattr_opt("QueueShutDown")?.map(Obj::from),
         event: py.import("asyncio.locks")?.getattr("Event")?.into(),
-        deque: collections.getattr("deque")?.into(),
+        deque_append: Method::find(py, &deque, "append")?,
+        deque_popleft: Method::find(py, &deque, "popleft")?,
+        list_append: Method::find(py, &list, "append")?,
+        deque: deque.into(),
         heappush: heapq.getattr("heappush")?.into(),
         heappop: heapq.getattr("heappop")?.into(),
     });
