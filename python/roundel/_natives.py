@@ -6,7 +6,8 @@ Owns the registry (`NATIVES`), the namespace that `import roundel as asyncio` sh
 Every future and task that a loop of roundel's makes is native whatever the names say, and one that is not native has
 to remain an instance of the name (docs/design.md).
 
-Nothing is listed by hand: a public object of the extension that has the name of one of asyncio's is its native.
+No name is listed by hand: a public object of the extension, or of a module here that makes classes of its halves, is
+the native of the object in asyncio that has its name.
 
 Trade: an object is put into the global names of modules, and nowhere else. What a class body, a closure, a default
 argument or a container took from asyncio before, stays asyncio's: it works on every loop, and is as fast as asyncio.
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from roundel import _roundel
+from roundel import _queues, _roundel
 
 # Native objects that have asyncio's name and are not for asyncio: the classes above, and what makes a loop, which is
 # the policy's word in asyncio and roundel's own here.
@@ -72,7 +73,12 @@ def find_natives(source: Mapping[str, Any], names: Mapping[str, Any]) -> dict[st
     }
 
 
-NATIVES: dict[str, Native] = find_natives(vars(_roundel), public_names())
+# What the extension has whole, and what is made of halves of it.
+_SOURCES = (_roundel, _queues)
+NATIVES: dict[str, Native] = find_natives(
+    {name: value for source in _SOURCES for name, value in vars(source).items() if name in source.__all__},
+    public_names(),
+)
 
 
 def namespace() -> dict[str, Any]:

@@ -105,6 +105,7 @@ pub static JOIN: Kind = Kind {
         }
     },
     told: wake,
+    rung: crate::wait::time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Queue,

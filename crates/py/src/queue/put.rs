@@ -14,6 +14,7 @@ pub static PUT: Kind = Kind {
     resume: advance,
     thrown,
     told: wake,
+    rung: crate::wait::time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Queue,
