@@ -38,11 +38,16 @@ __all__ = [
     "QueueCore",
     "SocketTransport",
     "Task",
+    "TaskGroupCore",
+    "TimeoutCore",
     "TimerHandle",
     "__version__",
     "_all_tasks",
     "_set_metaclass",
     "_keep_no_more",
+    "_make_timeouts_of",
+    "timeout",
+    "timeout_at",
 ]
 
 __version__: str
@@ -106,6 +111,53 @@ class FutureIter:
 def _all_tasks() -> list[Task[Any]]: ...
 def _set_metaclass(class_: type, metaclass: type, /) -> None: ...
 def _keep_no_more() -> None: ...
+
+# Blocks with a deadline, groups of tasks, calls in threads.
+
+@disjoint_base
+class TimeoutCore:
+    _state: Any
+    _when: float | None
+    _task: asyncio.Task[Any] | None
+
+    def __init__(self, when: float | None) -> None: ...
+    def when(self) -> float | None: ...
+    def reschedule(self, when: float | None) -> None: ...
+    def expired(self) -> bool: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> bool | None: ...
+
+def timeout(delay: float | None) -> asyncio.Timeout: ...
+def timeout_at(when: float | None) -> asyncio.Timeout: ...
+def _make_timeouts_of(class_: type[TimeoutCore], /) -> None: ...
+
+@disjoint_base
+class TaskGroupCore:
+    _entered: bool
+    _exiting: bool
+    _aborting: bool
+    _parent_cancel_requested: bool
+    _parent_task: Any
+    _tasks: Any
+    _errors: Any
+    _base_error: Any
+    _on_completed_fut: Any
+    _loop: Any
+
+    def __init__(self) -> None: ...
+    def create_task(
+        self, coro: _Coroutine[_T], *, name: str | None = None, context: Context | None = None
+    ) -> asyncio.Task[_T]: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, et: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None: ...
+    def _on_task_done(self, task: asyncio.Task[object], /) -> None: ...
 
 # Scheduled calls.
 

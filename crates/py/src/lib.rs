@@ -8,6 +8,8 @@
 //! | `event_loop` | `LoopCore`, the native half of `roundel.Loop`: scheduling, turns, sources         |
 //! | `wait`       | the awaitable behind `sleep()`, `Lock.acquire()` and their like                   |
 //! | `combine`    | `gather`, `wait`, `wait_for`, `as_completed`, `shield`                            |
+//! | `timeout`    | `timeout()`, and the native half of `Timeout`                                     |
+//! | `task_group` | the native half of `TaskGroup`                                                    |
 //! | `listener`   | native objects that are told when futures are done                                |
 //! | `queue`      | the native half of the queues                                                     |
 //! | `transport`  | `SocketTransport`: a stream socket between the loop and a protocol                |
@@ -36,6 +38,8 @@ mod queue;
 mod sleep;
 mod stdlib;
 mod task;
+mod task_group;
+mod timeout;
 mod transport;
 mod wait;
 
@@ -85,12 +89,16 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     task::prepare();
     wait::prepare();
     combine::prepare();
+    timeout::prepare(py)?;
+    task_group::prepare(py)?;
     module.add("InternalError", py.get_type::<ffi::border::InternalError>())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     ffi::function::add_to(module)?;
     wait::add_to(module)?;
     sleep::add_to(module)?;
     queue::add_to(module)?;
+    timeout::add_to(module)?;
+    task_group::add_to(module)?;
     future::add_to(module)?;
     task::add_to(module)?;
     combine::add_to(module)?;

@@ -27,7 +27,6 @@ pub fn future_of(py: Python<'_>, awaitable: &Obj, event_loop: Option<&Obj>) -> P
         };
         if let Some(event_loop) = This::<LoopCore>::instance(py, &event_loop)
             && event_loop.makes_our_tasks()
-            && !event_loop.closed.get()
         {
             return Task::create(py, Home::ours(event_loop), awaitable, None, None, false);
         }

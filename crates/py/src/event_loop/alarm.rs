@@ -7,12 +7,14 @@ use std::cell::Cell;
 
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyFloat;
 use roundel_core::TimerKey;
 
 use super::{Callback, Home, LoopCore, instant, time};
 use crate::combine::AsCompleted;
 use crate::ffi::bound::Function;
 use crate::ffi::{Native, Obj, This, Visitor, call};
+use crate::timeout::TimeoutCore;
 use crate::wait::Wait;
 
 /// Something native that a timer can be set for.
@@ -82,6 +84,23 @@ impl Alarm {
         Ok(())
     }
 
+    /// Sets it for a time that may be over already: then it rings in the next turn, as what `call_soon` is given.
+    pub fn set_at<T: Rings>(
+        &self,
+        py: Python<'_>,
+        home: &Home,
+        when: &Obj,
+        target: &Obj,
+    ) -> PyResult<()> {
+        if !is_over(py, home, when)? {
+            return self.set::<T>(py, home, When::At(when), target);
+        }
+        let (event_loop, callable) = (home.object(py)?, T::callable().bind(py, target)?);
+        let handle = call::call_method(py, &event_loop, intern!(py, "call_soon"), [&callable])?;
+        drop(self.0.replace(Set::Handle(handle)));
+        Ok(())
+    }
+
     /// Cancels it, if it is set.
     pub fn cancel(&self, py: Python<'_>, home: &Home) -> PyResult<()> {
         match self.0.take() {
@@ -123,7 +142,7 @@ fn seconds(event_loop: This<'_, LoopCore>, when: When<'_>) -> PyResult<f64> {
     match when {
         When::At(when) => when.bind(py).extract(),
         When::Later(delay) if !event_loop.own_clock.get() => {
-            match delay.bind(py).cast_exact::<pyo3::types::PyFloat>() {
+            match delay.bind(py).cast_exact::<PyFloat>() {
                 Ok(delay) => Ok(time(event_loop)? + delay.extract::<f64>()?),
                 // Any other number adds as it does in Python.
                 Err(_) => Obj::float(py, time(event_loop)?)
@@ -141,6 +160,41 @@ fn seconds(event_loop: This<'_, LoopCore>, when: When<'_>) -> PyResult<f64> {
     }
 }
 
+/// Whether the loop's clock has reached this time.
+fn is_over(py: Python<'_>, home: &Home, when: &Obj) -> PyResult<bool> {
+    if let Ok(when) = when.bind(py).cast_exact::<PyFloat>() {
+        let now = home.with_ours(py, |event_loop| {
+            (!event_loop.own_clock.get()).then(|| time(event_loop))
+        });
+        if let Some(now) = now.flatten() {
+            return Ok(when.extract::<f64>()? <= now?);
+        }
+    }
+    let now = call::call_method(py, &home.object(py)?, intern!(py, "time"), [])?;
+    when.bind(py).le(now.bind(py))
+}
+
+/// The time on the loop's clock, after which `delay` is over, as a number of Python's.
+pub fn later(py: Python<'_>, home: &Home, delay: &Obj) -> PyResult<Obj> {
+    let seconds = match delay.bind(py).cast_exact::<PyFloat>() {
+        Ok(delay) => Some(delay.extract::<f64>()?),
+        // As a float in Python's sum, exactly.
+        Err(_) => call::small_int(delay)
+            .and_then(|seconds| i32::try_from(seconds).ok())
+            .map(f64::from),
+    };
+    if let Some(seconds) = seconds {
+        let now = home.with_ours(py, |event_loop| {
+            (!event_loop.own_clock.get()).then(|| time(event_loop))
+        });
+        if let Some(now) = now.flatten() {
+            return Ok(Obj::float(py, now? + seconds));
+        }
+    }
+    let now = call::call_method(py, &home.object(py)?, intern!(py, "time"), [])?;
+    Ok(now.bind(py).add(delay.bind(py))?.into())
+}
+
 /// A timer on one of our loops is due.
 pub fn ring(py: Python<'_>, target: &Obj) -> PyResult<()> {
     if let Some(wait) = This::<Wait>::exact(py, target) {
@@ -148,6 +202,9 @@ pub fn ring(py: Python<'_>, target: &Obj) -> PyResult<()> {
     }
     if let Some(iterator) = This::<AsCompleted>::exact(py, target) {
         return AsCompleted::rung(iterator);
+    }
+    if let Some(timeout) = This::<TimeoutCore>::instance(py, target) {
+        return TimeoutCore::rung(timeout);
     }
     Ok(())
 }

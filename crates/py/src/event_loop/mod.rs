@@ -142,9 +142,10 @@ impl LoopCore {
         }
     }
 
-    /// Whether `create_task` makes a [`Task`](crate::task::Task) and does nothing else.
+    /// Whether a coroutine becomes a [`Task`](crate::task::Task) here and nobody else has a say in it: no factory, no
+    /// class with a `create_task` of its own, and the loop is open.
     pub fn makes_our_tasks(&self) -> bool {
-        !self.own_tasks.get() && self.task_factory.is_empty()
+        !self.own_tasks.get() && self.task_factory.is_empty() && !self.closed.get()
     }
 
     /// The kernel, if there is one still.
@@ -169,7 +170,7 @@ fn open(this: This<'_, LoopCore>) -> PyResult<()> {
     Ok(())
 }
 
-/// Finds out whether the class derives from ours with a `call_soon`, timers or a clock of its own.
+/// Finds out whether the class derives from ours with a `call_soon`, timers, a clock or a `create_task` of its own.
 fn look_for_overrides(this: This<'_, LoopCore>) -> PyResult<()> {
     let py = this.py();
     let own = LoopCore::class().object(py);

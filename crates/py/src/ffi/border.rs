@@ -351,7 +351,10 @@ where
                 Resumed::Yielded(value) => Ok(value.into_ptr()),
                 // Null without an error ends an iteration with None.
                 Resumed::Returned(value) if value.is_none() => Ok(ptr::null_mut()),
-                Resumed::Returned(value) => Err(super::coroutine::stop(this.py(), &value)?),
+                Resumed::Returned(value) => {
+                    super::coroutine::indicate_stop(this.py(), &value)?;
+                    Ok(ptr::null_mut())
+                }
                 Resumed::Raised(error) => Err(error),
             }
         })

@@ -39,6 +39,8 @@ pub struct Builder<T> {
     attributes: Vec<ffi::PyGetSetDef>,
     shared: Vec<(&'static CStr, ffi::PyMethodDef)>,
     coroutines: Vec<CoroutineFunction>,
+    /// The class whose coroutine methods say what the arguments of these are.
+    stock: Option<Obj>,
     /// Where in the Rust value the function is that a call of an instance runs.
     vectorcall: Option<usize>,
     _class: PhantomData<T>,
@@ -53,6 +55,7 @@ impl<T: Native> Builder<T> {
             attributes: Vec::new(),
             shared: Vec::new(),
             coroutines: Vec::new(),
+            stock: None,
             vectorcall: None,
             _class: PhantomData,
         };
@@ -131,6 +134,12 @@ impl<T: Native> Builder<T> {
     {
         let function = CoroutineFunction::of_class::<T, F>(qualname, function, doc);
         self.coroutines.push(function);
+        self
+    }
+
+    /// Names the class of asyncio whose coroutine methods these take the place of, where it is not the base.
+    pub fn in_place_of(mut self, stock: &Obj) -> Self {
+        self.stock = Some(stock.clone());
         self
     }
 
@@ -396,9 +405,11 @@ impl<T: Native> Builder<T> {
         }
         for function in self.coroutines {
             let name = function.name();
-            let stock = match &base {
-                Base::Python(parent) | Base::C(parent) => parent.bind(py).getattr_opt(name)?,
-                Base::Object | Base::Native(_) => function.of_asyncio(py)?,
+            let stock = match (&self.stock, &base) {
+                (Some(stock), _) | (None, Base::Python(stock) | Base::C(stock)) => {
+                    stock.bind(py).getattr_opt(name)?
+                }
+                (None, Base::Object | Base::Native(_)) => function.of_asyncio(py)?,
             };
             let function = function.replacing(py, stock.map(Obj::from))?;
             object.bind(py).setattr(name, function.bind(py))?;

@@ -257,6 +257,20 @@ pub fn create<T: Native>(py: Python<'_>, value: T) -> PyResult<Obj> {
     }
 }
 
+/// Makes an instance of a class that Python code has derived from `T`'s around a value. Neither its `__new__` nor its
+/// `__init__` is called.
+pub fn create_derived<T: Native>(py: Python<'_>, class: &Obj, value: T) -> PyResult<Obj> {
+    expect_class(py, class)?;
+    let class = class.as_ptr().cast::<ffi::PyTypeObject>();
+    // SAFETY: both are classes; `allocate` is only reached with one derived from the other.
+    unsafe {
+        if ffi::PyType_IsSubtype(class, T::class().as_type()) == 0 {
+            return Err(PyTypeError::new_err("not derived from the native class"));
+        }
+        Obj::from_owned_or_err(py, allocate(class, value))
+    }
+}
+
 /// # Safety
 /// `class` is `T`'s class or derived from it.
 unsafe fn allocate<T: Native>(class: *mut ffi::PyTypeObject, value: T) -> *mut ffi::PyObject {
@@ -418,6 +432,10 @@ pub(super) unsafe extern "C" fn finalize<T: Native>(object: *mut ffi::PyObject) 
     // SAFETY: the interpreter calls this attached, with an instance; the error indicator is put back as it was.
     unsafe {
         let py = Python::assume_attached();
+        // The collector asks no `needs_finalizer` before it calls.
+        if !This::<T>::new(py, object).needs_finalizer() {
+            return;
+        }
         let pending = PyErr::take(py);
         let outcome = border::catch(|| {
             T::finalize(This::new(py, object));

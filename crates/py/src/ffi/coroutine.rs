@@ -110,7 +110,13 @@ pub fn stop_value(py: Python<'_>, error: &PyErr) -> Option<Obj> {
 
 /// The `StopIteration` that carries a value out of an iterator.
 pub fn stop(py: Python<'_>, value: &Obj) -> PyResult<PyErr> {
-    // SAFETY: a class and a value, both valid; sets the error indicator, which is fetched at once.
+    indicate_stop(py, value)?;
+    Ok(PyErr::fetch(py))
+}
+
+/// Sets the error indicator to that `StopIteration`. The caller returns to the interpreter with it.
+pub(super) fn indicate_stop(py: Python<'_>, value: &Obj) -> PyResult<()> {
+    // SAFETY: a class and a value, both valid; sets the error indicator, as the interpreter's own iterators do.
     unsafe {
         let class = ffi::PyExc_StopIteration;
         // The interpreter takes a tuple for the exception's arguments, and an exception for the one to raise.
@@ -124,5 +130,5 @@ pub fn stop(py: Python<'_>, value: &Obj) -> PyResult<PyErr> {
             ffi::PyErr_SetObject(class, value.as_ptr());
         }
     }
-    Ok(PyErr::fetch(py))
+    Ok(())
 }

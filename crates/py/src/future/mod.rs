@@ -28,7 +28,7 @@ use crate::task::Task;
 
 pub use iter::thrown_in;
 pub use state::{
-    Outcome, State, cancel, cancelled_error, outcome, raise, set_exception, set_result,
+    Outcome, State, cancel, cancelled_error, failure, outcome, raise, set_exception, set_result,
 };
 pub use waiters::{Waiter, Waiters, add_waiter, remove_native};
 

@@ -196,3 +196,12 @@ pub fn exception(this: This<'_, Future>) -> PyResult<Obj> {
         }
     }
 }
+
+/// The exception of a future that is done, which counts as retrieved now; nothing if it returned or was cancelled.
+pub fn failure(this: This<'_, Future>) -> Option<Obj> {
+    this.log_traceback.set(false);
+    match this.state.get() {
+        State::Raised => this.value.get(),
+        State::Pending | State::Cancelled | State::Returned => None,
+    }
+}

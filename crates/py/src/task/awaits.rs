@@ -25,6 +25,22 @@ pub fn begin(this: This<'_, Task>, awaited: &Obj) -> PyResult<()> {
     call::call(this.py(), &functions.add, [awaited, &task]).map(drop)
 }
 
+/// A task of any class waits for `awaited` by way of something else, a task group.
+pub fn begin_any(py: Python<'_>, task: &Obj, awaited: &Obj) -> PyResult<()> {
+    match &stdlib::get().awaited_by {
+        Some(functions) => call::call(py, &functions.add, [awaited, task]).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// It no longer does.
+pub fn end_any(py: Python<'_>, task: &Obj, awaited: &Obj) -> PyResult<()> {
+    match &stdlib::get().awaited_by {
+        Some(functions) => call::call(py, &functions.discard, [awaited, task]).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// The task no longer waits for `awaited`.
 pub fn end(this: This<'_, Task>, awaited: &Obj) -> PyResult<()> {
     let Some(functions) = &stdlib::get().awaited_by else {

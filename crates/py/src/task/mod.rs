@@ -1,14 +1,16 @@
 //! `roundel.Task`: a coroutine that the loop drives, as a Rust value inside a real subclass of `asyncio.Task`.
 //!
 //! Owns: the fields, the class table, creation. Its parts: `step` (one resume and what follows from it), `cancel`,
-//! `current` (which task is running, told to asyncio), `all` (every task, for `asyncio.all_tasks`).
+//! `current` (which task is running, told to asyncio), `all` (every task, for `asyncio.all_tasks`), `any` (what is asked
+//! of a task of any class).
 //! Trade: see [`future`]: a task's wake-up carries no Python object but the task.
 //!
 //! Between steps a pending task is in one of two states: `waiting_on` holds what it awaits and that will wake it, or a
 //! step is on the ready queue.
 
 mod all;
-mod awaits;
+pub mod any;
+pub mod awaits;
 mod cancel;
 mod current;
 mod observe;

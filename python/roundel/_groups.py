@@ -1,0 +1,20 @@
+"""`TaskGroup`: tasks that are waited for together, and cancelled together when one of them fails.
+
+The native half has the children and both ends of the block. The class is derived here, from that half and from
+asyncio's own, so a `TaskGroup` is an `asyncio.TaskGroup` wherever a program asks, and prints as one.
+"""
+
+import asyncio
+
+from roundel import _roundel
+
+__all__ = ["TaskGroup"]
+
+
+class TaskGroup(_roundel.TaskGroupCore, asyncio.TaskGroup):
+    """An async context manager that waits for the tasks made in it: `asyncio.TaskGroup`, in Rust.
+
+    The first task that fails cancels the others and the block; what they raised is raised as one `ExceptionGroup`.
+    """
+
+    __module__ = "roundel"
