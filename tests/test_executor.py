@@ -2,11 +2,15 @@
 
 import asyncio
 import concurrent.futures
+import contextvars
+import multiprocessing
 import threading
+import traceback
+import weakref
 
 import pytest
 
-from kinds import ASYNCIO, PY313, outcome, turns
+from kinds import ASYNCIO, PY313, outcome, turns, until
 
 
 class Recording(concurrent.futures.ThreadPoolExecutor):
@@ -240,3 +244,189 @@ def test_results_come_while_the_loop_is_busy_elsewhere(loop, run):
         return [fut.result() for fut in futs]
 
     assert run(main()) == list(range(50))
+
+
+class Refusing(concurrent.futures.ThreadPoolExecutor):
+    def submit(self, function, *args):
+        raise ValueError("refused")
+
+
+def test_a_submit_of_ones_own_is_asked(loop, run):
+    """By a derived class, on the instance, and put on the class by a program that watches."""
+    with pytest.raises(ValueError, match="^refused$"):
+        loop.run_in_executor(Refusing(), int)
+    seen = []
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        original = executor.submit
+
+        def submit(function, *args):
+            seen.append(function)
+            return original(function, *args)
+
+        executor.submit = submit
+        assert run(loop.run_in_executor(executor, int)) == 0
+    assert seen == [int]
+
+
+def test_a_submit_that_a_program_has_patched(loop, run, monkeypatch):
+    original, seen = concurrent.futures.ThreadPoolExecutor.submit, []
+
+    def submit(self, function, *args):
+        seen.append(function)
+        return original(self, function, *args)
+
+    assert run(loop.run_in_executor(None, int)) == 0
+    monkeypatch.setattr(concurrent.futures.ThreadPoolExecutor, "submit", submit)
+    assert run(loop.run_in_executor(None, float)) == 0.0
+    assert seen == [float]
+
+
+def test_processes(loop, run):
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
+        assert run(loop.run_in_executor(executor, divmod, 17, 5)) == (3, 2)
+
+
+def test_an_executor_that_is_shut_down(loop):
+    executor = concurrent.futures.ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(RuntimeError, match="^cannot schedule new futures after shutdown$"):
+        loop.run_in_executor(executor, int)
+
+
+def test_futures_that_the_executor_throws_away(loop, run):
+    release = threading.Event()
+
+    async def main():
+        executor = concurrent.futures.ThreadPoolExecutor(1)
+        first = loop.run_in_executor(executor, release.wait, 20)
+        second = loop.run_in_executor(executor, int)
+        executor.shutdown(wait=False, cancel_futures=True)
+        assert type(await outcome(second)) is asyncio.CancelledError
+        assert second.cancelled()
+        release.set()
+        assert await first is True
+
+    run(main())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_threads_that_cannot_be_made(loop, run):
+    async def main():
+        executor = concurrent.futures.ThreadPoolExecutor(1, initializer=divmod, initargs=(1, 0))
+        error = await outcome(loop.run_in_executor(executor, int))
+        assert type(error) is concurrent.futures.thread.BrokenThreadPool
+        with pytest.raises(concurrent.futures.thread.BrokenThreadPool):
+            loop.run_in_executor(executor, int)
+
+    run(main())
+
+
+def test_the_exceptions_of_concurrent_futures_become_asyncios(loop, run):
+    def work():
+        raise concurrent.futures.InvalidStateError("mine")
+
+    async def main():
+        error = await outcome(loop.run_in_executor(None, work))
+        assert type(error) is asyncio.InvalidStateError
+        assert error.args == ("mine",)
+
+    run(main())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_ends_a_program_does_not_end_the_thread(loop, run, error):
+    def work():
+        raise error("in the thread")
+
+    async def main():
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            fut = loop.run_in_executor(executor, work)
+            while not fut.done():
+                await asyncio.sleep(0)
+            assert type(fut.exception()) is error
+            return await loop.run_in_executor(executor, int)
+
+    assert run(main()) == 0
+
+
+def test_the_error_shows_where_it_was_raised(loop, run):
+    def work():
+        1 / 0  # noqa: B018
+
+    error = run(outcome(loop.run_in_executor(None, work)))
+    assert "work" in [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+
+def test_the_result_of_a_future_that_was_cancelled_meanwhile(loop, run):
+    release, started = threading.Event(), threading.Event()
+
+    def work():
+        started.set()
+        release.wait(20)
+
+    async def main():
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            fut = loop.run_in_executor(executor, work)
+            started.wait(20)
+            fut.cancel()
+            await turns(2)
+            release.set()
+        await turns(2)
+        return fut.cancelled()
+
+    assert run(main())
+
+
+def test_arguments_are_let_go(loop, run):
+    class Thing:
+        def method(self):
+            return "called"
+
+    async def main():
+        # The first call makes the executor.
+        await loop.run_in_executor(None, int)
+        thing = Thing()
+        ref = weakref.ref(thing)
+        assert await loop.run_in_executor(None, thing.method) == "called"
+        del thing
+        # The thread lets go of the last call when it goes to the next.
+        await loop.run_in_executor(None, int)
+        await until(lambda: ref() is None)
+
+    run(main())
+
+
+def test_a_create_future_of_ones_own(kind):
+    class Mine(asyncio.Future):
+        pass
+
+    class Loop(kind.Loop):
+        def create_future(self):
+            return Mine(loop=self)
+
+    loop = Loop()
+    try:
+
+        async def main():
+            with concurrent.futures.ThreadPoolExecutor(1) as executor:
+                fut = loop.run_in_executor(executor, int)
+                assert type(fut) is Mine
+                return await fut, type(await outcome(loop.run_in_executor(executor, divmod, 1, 0)))
+
+        assert loop.run_until_complete(main()) == (0, ZeroDivisionError)
+    finally:
+        loop.close()
+
+
+def test_context_of_to_thread(loop, run):
+    var = contextvars.ContextVar("var")
+
+    def work(*args, **kwargs):
+        return var.get(), args, kwargs
+
+    async def main():
+        var.set("mine")
+        return await asyncio.to_thread(work, 1, two=2)
+
+    assert run(main()) == ("mine", (1,), {"two": 2})

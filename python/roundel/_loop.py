@@ -17,16 +17,18 @@ import threading
 import weakref
 from asyncio import base_events, constants, coroutines, events, sslproto, unix_events
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Never, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Never, TypeVar, TypeVarTuple
 
 from roundel import _roundel
 from roundel._children import watcher_of_the_program, when_ended
 from roundel._instances import answer_as_asyncios
 from roundel._names import NameCache
 from roundel._tasks import show_native_tasks
+from roundel._threads import put, takes_work
 
 __all__ = ["Loop"]
 
+_T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 show_native_tasks()
@@ -85,6 +87,8 @@ class Loop(_roundel.LoopCore, _Asyncio):
         _set_coroutine_origin_tracking: Callable[[bool], None]
         _check_running: Callable[[], None]
         _check_signal: Callable[[int], None]
+        _check_callback: Callable[[Any, str], None]
+        _check_default_executor: Callable[[], None]
         _ensure_fd_no_transport: Callable[[Any], None]
 
     def __init__(self) -> None:
@@ -130,6 +134,24 @@ class Loop(_roundel.LoopCore, _Asyncio):
         base_events.BaseEventLoop.close(self)
         self._selector = None  # as asyncio's: pipes ask it what they show
         self._release()
+
+    def run_in_executor(
+        self, executor: concurrent.futures.Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
+    ) -> "asyncio.Future[_T]":
+        """Call func(*args) in a thread of the executor; None is the loop's own."""
+        pool = self._default_executor if executor is None else executor
+        if not takes_work(pool):
+            return super().run_in_executor(executor, func, *args)
+        self._check_closed()
+        if self._debug:
+            self._check_callback(func, "run_in_executor")
+        if executor is None:
+            self._check_default_executor()
+        future = self.create_future()
+        if not put(pool, _roundel.Work(self, future, func, args)):
+            # Shut down or broken: its own words for it.
+            return super().run_in_executor(executor, func, *args)
+        return future
 
     def set_default_executor(self, executor: concurrent.futures.Executor) -> None:
         """Set what run_in_executor(None, …) uses: any Executor, where asyncio takes thread pools only."""

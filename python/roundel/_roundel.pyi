@@ -41,6 +41,7 @@ __all__ = [
     "TaskGroupCore",
     "TimeoutCore",
     "TimerHandle",
+    "Work",
     "__version__",
     "_all_tasks",
     "_set_metaclass",
@@ -158,6 +159,22 @@ class TaskGroupCore:
         self, et: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None: ...
     def _on_task_done(self, task: asyncio.Task[object], /) -> None: ...
+
+@disjoint_base
+class Work:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        future: asyncio.Future[Any],
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        /,
+    ) -> None: ...
+    @property
+    def future(self) -> Self: ...
+    def run(self, *args: Any) -> None: ...
+    def cancel(self) -> bool: ...
+    def set_exception(self, exception: BaseException, /) -> None: ...
 
 # Scheduled calls.
 

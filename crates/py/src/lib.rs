@@ -10,6 +10,7 @@
 //! | `combine`    | `gather`, `wait`, `wait_for`, `as_completed`, `shield`                            |
 //! | `timeout`    | `timeout()`, and the native half of `Timeout`                                     |
 //! | `task_group` | the native half of `TaskGroup`                                                    |
+//! | `work`       | a call that a thread of an executor makes for the loop                            |
 //! | `listener`   | native objects that are told when futures are done                                |
 //! | `queue`      | the native half of the queues                                                     |
 //! | `transport`  | `SocketTransport`: a stream socket between the loop and a protocol                |
@@ -42,6 +43,7 @@ mod task_group;
 mod timeout;
 mod transport;
 mod wait;
+mod work;
 
 use pyo3::exceptions::{PyImportError, PyTypeError};
 use pyo3::prelude::*;
@@ -90,6 +92,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     wait::prepare();
     combine::prepare();
     timeout::prepare(py)?;
+    work::prepare(py)?;
     task_group::prepare(py)?;
     module.add("InternalError", py.get_type::<ffi::border::InternalError>())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -99,6 +102,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     queue::add_to(module)?;
     timeout::add_to(module)?;
     task_group::add_to(module)?;
+    work::add_to(module)?;
     future::add_to(module)?;
     task::add_to(module)?;
     combine::add_to(module)?;
