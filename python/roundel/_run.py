@@ -1,22 +1,22 @@
-"""Making one loop, and running coroutines on it: `new_event_loop`, `Runner` and `run`.
+"""Making loops and running coroutines on them: `new_event_loop`, `Runner` and `run`.
 
-asyncio's own ask the event loop policy for a loop; these make one of roundel's. All else (Ctrl-C cancels the main task,
-asynchronous generators and the executor are shut down, the loop is closed) is what `asyncio.Runner` does on any loop.
+All that asyncio's `Runner` does (Ctrl-C cancels the main task, asynchronous generators and the executor are shut down,
+the loop is closed) it does on any loop. A program makes one runner, so there is nothing to gain from another; the one
+here differs in the loop that it makes when none is asked for.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from roundel import _natives
 from roundel._loop import Loop
+
+__all__ = ["Runner", "new_event_loop", "run"]
 
 _T = TypeVar("_T")
 
-if TYPE_CHECKING:
-    _Runner = asyncio.Runner
-else:
-    _Runner = _natives.namespace()["Runner"]
+# By its own name once and for all: the name in asyncio may be given to the class below.
+_Asyncio = asyncio.Runner
 
 
 def new_event_loop() -> Loop:
@@ -24,13 +24,26 @@ def new_event_loop() -> Loop:
     return Loop()
 
 
-class Runner(_Runner):  # type: ignore[misc]  # a checker is told that it is final
-    """asyncio.Runner, except that its loop is roundel's where no loop_factory is given."""
+class Runner(_Asyncio):  # type: ignore[misc]  # final to checkers only
+    """`asyncio.Runner`, whose loops are roundel's unless a factory says otherwise.
+
+    Cancelling: Ctrl-C cancels the task that `run()` is running, and `KeyboardInterrupt` is raised when it has ended; a
+    second Ctrl-C raises it at once. A handler is set in the main thread only, and not over one of the program's own.
+    """
+
+    _set_event_loop: bool  # of asyncio's, and not in its stubs
 
     def __init__(
         self, *, debug: bool | None = None, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     ) -> None:
-        super().__init__(debug=debug, loop_factory=loop_factory or new_event_loop)
+        super().__init__(debug=debug, loop_factory=loop_factory or self._current_loop)
+
+    def _current_loop(self) -> Loop:
+        """A new loop that is the thread's current one, until close(): so is asyncio's where no factory was given."""
+        loop = new_event_loop()
+        asyncio.set_event_loop(loop)
+        self._set_event_loop = True
+        return loop
 
 
 def run(
