@@ -33,9 +33,7 @@ pub struct Stdlib {
     pub isfuture: Obj,
     /// What a cancelled shield leaves behind: 3.14 and newer.
     pub log_on_exception: Option<Obj>,
-    pub exception_group: Obj,
     pub iscoroutine: Obj,
-    pub current_task: Obj,
     pub enter_task: Obj,
     pub leave_task: Obj,
     /// 3.12 and newer.
@@ -130,9 +128,7 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         current_task: from("asyncio.tasks", "current_task")?,
         isfuture: from("asyncio.futures", "isfuture")?,
         log_on_exception: optional("asyncio.tasks", "_log_on_exception")?,
-        exception_group: from("builtins", "ExceptionGroup")?,
         iscoroutine: from("asyncio.coroutines", "iscoroutine")?,
-        current_task: from("asyncio.tasks", "current_task")?,
         enter_task: from("asyncio.tasks", "_enter_task")?,
         leave_task: from("asyncio.tasks", "_leave_task")?,
         swap_current_task: optional("asyncio.tasks", "_swap_current_task")?,

@@ -22,7 +22,7 @@ use crate::ffi::gil::Global;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, class};
 use crate::stdlib;
 use crate::task::any;
-use crate::wait::{Kind, Next, Wait, raise, wake};
+use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
 
 /// A deadline for a block of code.
 #[derive(Default)]
@@ -183,6 +183,7 @@ static ENTER: Kind = Kind {
     resume: |wait| Ok(Next::Return(Obj::none(wait.py()))),
     thrown: raise,
     told: wake,
+    rung: time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Other,
@@ -201,6 +202,7 @@ static EXIT: Kind = Kind {
     resume: |wait| Ok(Next::Return(Obj::none(wait.py()))),
     thrown: raise,
     told: wake,
+    rung: time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Other,
@@ -246,19 +248,33 @@ fn exit(this: This<'_, TimeoutCore>, raised: Option<Obj>) -> PyResult<()> {
     let Some(raised) = raised else { return Ok(()) };
     // No other request to cancel came, so the cancellation is this timeout's.
     let (class, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = raised.bind(py).extract()?;
+    over(&class, &value)
+}
+
+/// An exception leaves what had a deadline, which has passed: raises `TimeoutError` if it is the cancellation, and shows
+/// the time-out behind any other.
+pub fn over(class: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = class.py();
     let cancelled = stdlib::get().cancelled_error.bind(py);
     let insert = &STOCK.get().insert_timeout_error;
     let is_cancellation = class.is(cancelled)
         || (insert.is_some() && class.cast::<PyType>()?.is_subclass(cancelled)?);
     if is_cancellation {
-        let error = PyTimeoutError::new_err(()).into_value(py).into_bound(py);
-        error.setattr(intern!(py, "__cause__"), value)?;
-        return Err(call::raised(py, &Obj::from(error.into_any())));
+        return Err(call::raised(py, &timeout_from(value)?));
     }
     match insert {
-        Some(insert) if !value.is_none() => insert_timeout_error(insert, &value),
+        Some(insert) if !value.is_none() => insert_timeout_error(insert, value),
         Some(_) | None => Ok(()),
     }
+}
+
+/// The exception of `raise TimeoutError from cause`.
+pub fn timeout_from(cause: &Bound<'_, PyAny>) -> PyResult<Obj> {
+    let py = cause.py();
+    let error = PyTimeoutError::new_err(()).into_value(py).into_bound(py);
+    error.setattr(intern!(py, "__cause__"), cause)?;
+    error.setattr(intern!(py, "__context__"), cause)?;
+    Ok(Obj::from(error.into_any()))
 }
 
 fn insert_timeout_error(insert: &Obj, value: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -79,16 +79,6 @@ pub fn ended(py: Python<'_>, future: &Obj) -> PyResult<Ended> {
     call::call_method(py, future, intern!(py, "result"), []).map(Ended::Returned)
 }
 
-/// Whether the future is done.
-pub fn is_done(py: Python<'_>, future: &Obj) -> PyResult<bool> {
-    match future::with_exact(py, future, |future| future.is_done()) {
-        Some(done) => Ok(done),
-        None => call::call_method(py, future, intern!(py, "done"), [])?
-            .bind(py)
-            .is_truthy(),
-    }
-}
-
 /// The `CancelledError` that stands for this future's cancellation.
 pub fn cancelled_error(py: Python<'_>, future: &Obj) -> PyResult<Obj> {
     match future::with_exact(py, future, future::cancelled_error) {

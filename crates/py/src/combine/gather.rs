@@ -20,6 +20,7 @@ use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, c
 use crate::future::{self, AsFuture, Future};
 use crate::listener::{self, Listener};
 use crate::stdlib;
+use crate::task::any::is_done;
 
 /// The future that `gather()` returns.
 #[repr(C)]
@@ -263,7 +264,7 @@ fn begin<'a>(
             awaited_by(py, &child, &caller)?;
         }
         // From Python 3.12 on, what is done already is seen before gather() returns.
-        if cfg!(Py_3_12) && ensure::is_done(py, &child)? {
+        if cfg!(Py_3_12) && is_done(py, &child)? {
             done.push(child.clone());
         } else {
             listener::listen(this, &child)?;

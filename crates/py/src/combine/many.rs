@@ -5,14 +5,13 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PySet};
 
-use super::ensure::{
-    Ended, awaited_by, awaited_no_more, current_task, ended, is_done, keeps_records,
-};
+use super::ensure::{Ended, awaited_by, awaited_no_more, current_task, ended, keeps_records};
 use crate::event_loop::When;
 use crate::ffi::args::Signature;
 use crate::ffi::{Args, CoroutineFunction, Obj, This, call};
 use crate::listener;
 use crate::stdlib;
+use crate::task::any::is_done;
 use crate::wait::{Kind, Next, Wait, raise, time_is_up};
 
 const SIGNATURE: Signature<3> = Signature {

@@ -6,8 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::ensure::{
-    Ended, awaited_by, awaited_no_more, current_task, ended, future_of, is_done, keeps_records,
-    loop_of,
+    Ended, awaited_by, awaited_no_more, current_task, ended, future_of, keeps_records, loop_of,
 };
 use crate::ffi::args::Signature;
 use crate::ffi::bound::{Function, add_function};
@@ -15,6 +14,7 @@ use crate::ffi::gil::Global;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, class};
 use crate::listener::{self, Listener};
 use crate::stdlib;
+use crate::task::any::is_done;
 
 /// What stands between the two: told when either is done.
 #[derive(Default)]

@@ -4,18 +4,18 @@
 //! what the awaitable yields, so the task parks on that and this costs nothing until the time is over. Python 3.11
 //! makes a task for it, with other rules: there asyncio's own function stays.
 
-use pyo3::exceptions::{PyRuntimeError, PyTimeoutError};
-use pyo3::intern;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use super::ensure::{Ended, cancel, cancelled_error, current_task, ended, future_of, is_done};
+use super::ensure::{Ended, cancel, cancelled_error, ended, future_of};
 use crate::event_loop::When;
 use crate::ffi::args::Signature;
 use crate::ffi::coroutine::{self, Resumed};
 use crate::ffi::{Args, CoroutineFunction, Obj, This, call};
 use crate::listener;
 use crate::stdlib;
-use crate::task::Task;
+use crate::task::any::{self, is_done};
+use crate::timeout;
 use crate::wait::{Kind, Next, Wait, raise};
 
 const SIGNATURE: Signature<2> = Signature {
@@ -63,21 +63,18 @@ static WAIT_FOR: Kind = Kind {
 fn begin(wait: This<'_, Wait>) -> PyResult<Next> {
     let py = wait.py();
     let (awaitable, timeout) = (wait.owner.get_or_none(py), wait.value.get_or_none(py));
-    if timeout.is_none() {
-        wait.home.set(py, stdlib::running_loop(py)?);
-    } else {
-        if timeout.bind(py).le(0)? {
-            return without_time(wait, &awaitable);
-        }
-        wait.home.set(py, stdlib::running_loop(py)?);
+    if !timeout.is_none() && timeout.bind(py).le(0)? {
+        return without_time(wait, &awaitable);
     }
-    let task = current_task(py)?;
-    if task.is_none() {
+    let event_loop = stdlib::running_loop(py)?;
+    let Some(task) = any::current(py, &event_loop)? else {
         return Err(PyRuntimeError::new_err(
             "Timeout should be used inside a task",
         ));
-    }
-    wait.count.set(requests(py, &task)?);
+    };
+    wait.home.set(py, event_loop);
+    let requests = any::cancelling(py, &task)?;
+    wait.count.set(u32::try_from(requests).unwrap_or(u32::MAX));
     wait.value.set(task);
     if !timeout.is_none() {
         let when = When::Later(&timeout);
@@ -112,75 +109,22 @@ fn leave(wait: This<'_, Wait>, outcome: PyResult<Obj>) -> PyResult<Next> {
     wait.alarm.cancel(py, &wait.home)?;
     if wait.phase.get() == phase::EXPIRING {
         let task = wait.value.get_or_none(py);
-        let left = crate::task::uncancel_any(py, &task)?;
+        let left = any::uncancel(py, &task)?;
         if let Err(error) = outcome {
             let ours = left <= i64::from(wait.count.get());
-            return Err(if ours { expired(py, error)? } else { error });
+            return Err(if ours { expired(py, error) } else { error });
         }
     }
     outcome.map(Next::Return)
 }
 
 /// What is raised in the place of `error`, which ended what had a time limit when the time was over.
-pub fn expired(py: Python<'_>, error: PyErr) -> PyResult<PyErr> {
-    let class = stdlib::get().cancelled_error.bind(py);
-    let is_cancelled = if cfg!(Py_3_13) {
-        error.is_instance(py, class)
-    } else {
-        error.get_type(py).is(class)
-    };
-    if is_cancelled {
-        return timeout_from(py, error);
+fn expired(py: Python<'_>, error: PyErr) -> PyErr {
+    let class = error.get_type(py).into_any();
+    match timeout::over(&class, error.value(py)) {
+        Ok(()) => error,
+        Err(timeout) => timeout,
     }
-    if cfg!(Py_3_13) {
-        let value = error.value(py).clone().into_any();
-        put_timeout_in_context(py, &value)?;
-        if value.is_instance_of::<pyo3::exceptions::PyBaseException>()
-            && value.is_instance(stdlib::get().exception_group.bind(py))?
-        {
-            for part in value.getattr(intern!(py, "exceptions"))?.try_iter()? {
-                put_timeout_in_context(py, &part?)?;
-            }
-        }
-    }
-    Ok(error)
-}
-
-/// `raise TimeoutError from error`.
-fn timeout_from(py: Python<'_>, error: PyErr) -> PyResult<PyErr> {
-    let timeout = PyTimeoutError::new_err(());
-    let value = timeout.value(py);
-    let cause = error.into_value(py);
-    value.setattr(intern!(py, "__cause__"), &cause)?;
-    value.setattr(intern!(py, "__context__"), cause)?;
-    Ok(timeout)
-}
-
-/// Behind an exception that was raised while the cancellation of a time-out was handled, the time-out shows.
-fn put_timeout_in_context(py: Python<'_>, exception: &Bound<'_, PyAny>) -> PyResult<()> {
-    let name = intern!(py, "__context__");
-    let mut exception = exception.clone();
-    loop {
-        let context = exception.getattr(name)?;
-        if context.is_none() {
-            return Ok(());
-        }
-        if context.is_instance(stdlib::get().cancelled_error.bind(py))? {
-            let timeout = timeout_from(py, PyErr::from_value(context))?;
-            return exception.setattr(name, timeout.value(py));
-        }
-        exception = context;
-    }
-}
-
-/// How often the task has been asked to cancel.
-fn requests(py: Python<'_>, task: &Obj) -> PyResult<u32> {
-    if let Some(task) = This::<Task>::exact(py, task) {
-        return Ok(u32::try_from(task.cancelling()).unwrap_or(u32::MAX));
-    }
-    call::call_method(py, task, intern!(py, "cancelling"), [])?
-        .bind(py)
-        .extract()
 }
 
 /// A time limit of nothing: what is not done already is cancelled.
@@ -205,7 +149,8 @@ fn cancelled(wait: This<'_, Wait>) -> PyResult<Next> {
     match result(py, &future) {
         Ok(value) => Ok(Next::Return(value)),
         Err(error) if error.is_instance(py, stdlib::get().cancelled_error.bind(py)) => {
-            Err(timeout_from(py, error)?)
+            let timeout = timeout::timeout_from(error.value(py))?;
+            Err(call::raised(py, &timeout))
         }
         Err(error) => Err(error),
     }

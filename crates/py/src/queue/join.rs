@@ -12,7 +12,7 @@ use super::{Line, bind_loop, owner};
 use crate::ffi::coroutine::{self, Resumed};
 use crate::ffi::{Args, Obj, Slot, This, Visitor, call};
 use crate::stdlib;
-use crate::wait::{Kind, Next, Wait, raise, wake};
+use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
 
 /// Whether all items are done, and who waits for that.
 pub struct Finished {
@@ -105,7 +105,7 @@ pub static JOIN: Kind = Kind {
         }
     },
     told: wake,
-    rung: crate::wait::time_is_up,
+    rung: time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Queue,

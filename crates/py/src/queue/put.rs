@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use super::hooks::{self, Hook};
 use super::{items, owner, raise_after};
 use crate::ffi::{Args, Obj, This, call};
-use crate::wait::{Kind, Next, Wait, wake};
+use crate::wait::{Kind, Next, Wait, time_is_up, wake};
 
 pub static PUT: Kind = Kind {
     qualname: "Queue.put",
@@ -14,7 +14,7 @@ pub static PUT: Kind = Kind {
     resume: advance,
     thrown,
     told: wake,
-    rung: crate::wait::time_is_up,
+    rung: time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Queue,

@@ -95,13 +95,3 @@ pub fn uncancel(this: This<'_, Task>) -> i64 {
     }
     left - 1
 }
-
-/// `task.uncancel()` of a task of any class.
-pub fn uncancel_any(py: Python<'_>, task: &Obj) -> PyResult<i64> {
-    if let Some(task) = This::<Task>::exact(py, task) {
-        return Ok(uncancel(task));
-    }
-    call::call_method(py, task, intern!(py, "uncancel"), [])?
-        .bind(py)
-        .extract()
-}

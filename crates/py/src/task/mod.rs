@@ -38,7 +38,7 @@ use crate::stdlib;
 use crate::wait::Wait;
 
 pub use all::list as all_tasks;
-pub use cancel::{cancel, uncancel_any};
+pub use cancel::cancel;
 pub use step::{ends_the_run, run_step, run_wakeup};
 
 /// A coroutine that the loop drives.
@@ -143,11 +143,6 @@ impl AsFuture for Task {
 }
 
 impl Task {
-    /// How often it was asked to cancel, less what was taken back.
-    pub fn cancelling(&self) -> i64 {
-        self.cancel_requests.get()
-    }
-
     /// No report if it is destroyed while it is pending.
     pub fn let_die_pending(&self) {
         self.log_destroy_pending.set(false);

@@ -9,7 +9,7 @@ use super::{STOCK, TaskGroupCore, has_tasks, is_plain};
 use crate::ffi::{Obj, This, call};
 use crate::stdlib;
 use crate::task::any;
-use crate::wait::{Kind, Next, Wait, raise, wake};
+use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
 
 pub static ENTER: Kind = Kind {
     qualname: "TaskGroup.__aenter__",
@@ -17,6 +17,7 @@ pub static ENTER: Kind = Kind {
     resume: |wait| Ok(Next::Return(Obj::none(wait.py()))),
     thrown: raise,
     told: wake,
+    rung: time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Other,
@@ -33,6 +34,7 @@ pub static EXIT: Kind = Kind {
     },
     thrown: |wait, exception| with_group(wait, |this| thrown_at_exit(wait, this, exception)),
     told: wake,
+    rung: time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Gather,

@@ -339,9 +339,7 @@ fn create_task(this: This<'_, TaskGroupCore>, args: Args<'_>) -> PyResult<Obj> {
 /// The loop, if it is ours and makes tasks in the plain way.
 fn ours(this: This<'_, TaskGroupCore>) -> Option<Home> {
     let plain = |event_loop: This<'_, crate::event_loop::LoopCore>| {
-        event_loop
-            .makes_our_tasks()
-            .then(|| Home::ours(event_loop))
+        event_loop.makes_our_tasks().then(|| Home::ours(event_loop))
     };
     this.home.with_ours(this.py(), plain).flatten()
 }
