@@ -11,6 +11,7 @@
 //! | `timeout`    | `timeout()`, and the native half of `Timeout`                                     |
 //! | `task_group` | the native half of `TaskGroup`                                                    |
 //! | `work`       | a call that a thread of an executor makes for the loop                            |
+//! | `sync`       | `Lock`, `Event`, `Semaphore`, `Condition`, `Barrier`                              |
 //! | `listener`   | native objects that are told when futures are done                                |
 //! | `queue`      | the native half of the queues                                                     |
 //! | `transport`  | `SocketTransport`: a stream socket between the loop and a protocol                |
@@ -38,6 +39,7 @@ mod listener;
 mod queue;
 mod sleep;
 mod stdlib;
+mod sync;
 mod task;
 mod task_group;
 mod timeout;
@@ -103,6 +105,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     timeout::add_to(module)?;
     task_group::add_to(module)?;
     work::add_to(module)?;
+    sync::add_to(module)?;
     future::add_to(module)?;
     task::add_to(module)?;
     combine::add_to(module)?;

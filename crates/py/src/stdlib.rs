@@ -33,6 +33,7 @@ pub struct Stdlib {
     pub isfuture: Obj,
     /// What a cancelled shield leaves behind: 3.14 and newer.
     pub log_on_exception: Option<Obj>,
+    running_loop_or_none: Obj,
     pub iscoroutine: Obj,
     pub enter_task: Obj,
     pub leave_task: Obj,
@@ -128,6 +129,7 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         current_task: from("asyncio.tasks", "current_task")?,
         isfuture: from("asyncio.futures", "isfuture")?,
         log_on_exception: optional("asyncio.tasks", "_log_on_exception")?,
+        running_loop_or_none: from("asyncio.events", "_get_running_loop")?,
         iscoroutine: from("asyncio.coroutines", "iscoroutine")?,
         enter_task: from("asyncio.tasks", "_enter_task")?,
         leave_task: from("asyncio.tasks", "_leave_task")?,
@@ -273,6 +275,11 @@ pub fn format_callback_source(
 /// The loop that runs in this thread. `RuntimeError` if none does.
 pub fn running_loop(py: Python<'_>) -> PyResult<Obj> {
     call::call(py, &get().get_running_loop, [])
+}
+
+/// The loop that runs in this thread, or None.
+pub fn running_loop_or_none(py: Python<'_>) -> PyResult<Obj> {
+    call::call(py, &get().running_loop_or_none, [])
 }
 
 /// Adds a coroutine function to the module, in the place of asyncio's of that name.

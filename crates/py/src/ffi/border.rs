@@ -290,6 +290,31 @@ where
     unsafe { enter(slf, -1, |this| conjure::<F>()(this)) }
 }
 
+/// `sq_length`.
+pub(super) unsafe extern "C" fn length<T: Native, F>(slf: *mut ffi::PyObject) -> ffi::Py_ssize_t
+where
+    F: for<'a> Fn(This<'a, T>) -> PyResult<usize> + Copy,
+{
+    // SAFETY: as in `unary`.
+    unsafe { enter(slf, -1, |this| Ok(conjure::<F>()(this)? as ffi::Py_ssize_t)) }
+}
+
+/// `sq_item`. The interpreter has added the length to a negative index.
+pub(super) unsafe extern "C" fn item<T: Native, F>(
+    slf: *mut ffi::PyObject,
+    index: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(This<'a, T>, Option<usize>) -> PyResult<Obj> + Copy,
+{
+    // SAFETY: as in `unary`.
+    unsafe {
+        enter(slf, ptr::null_mut(), |this| {
+            conjure::<F>()(this, usize::try_from(index).ok()).map(Obj::into_ptr)
+        })
+    }
+}
+
 /// `tp_setattro`: `F` is told the name, then the attribute is set or deleted as on any object.
 pub(super) unsafe extern "C" fn setattr<T: Native, F>(
     slf: *mut ffi::PyObject,

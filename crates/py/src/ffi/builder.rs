@@ -251,6 +251,17 @@ impl<T: Native> Builder<T> {
         self
     }
 
+    /// `len()` and indexing, and by them iteration and `in`; the index is `None` if it is in front of the first.
+    pub fn sequence<F, G>(mut self, _length: F, _item: G) -> Self
+    where
+        F: for<'a> Fn(This<'a, T>) -> PyResult<usize> + Copy,
+        G: for<'a> Fn(This<'a, T>, Option<usize>) -> PyResult<Obj> + Copy,
+    {
+        self.slot(ffi::Py_sq_length, border::length::<T, F> as *mut c_void);
+        self.slot(ffi::Py_sq_item, border::item::<T, G> as *mut c_void);
+        self
+    }
+
     /// `<`, `==` and so on; `None` is `NotImplemented`.
     pub fn compare<F>(mut self, _function: F) -> Self
     where

@@ -66,6 +66,15 @@ pub fn call_method<const N: usize>(
     }
 }
 
+/// `type(object).name`, without binding it.
+pub fn class_attribute(py: Python<'_>, object: &Obj, name: &Bound<'_, PyString>) -> PyResult<Obj> {
+    // SAFETY: the type of a valid object, which lives as long as the object, and a str.
+    unsafe {
+        let class = ffi::Py_TYPE(object.as_ptr());
+        Obj::from_owned_or_err(py, ffi::PyObject_GetAttr(class.cast(), name.as_ptr()))
+    }
+}
+
 /// `object.name(*args, **{named})` with one named argument; `names` is the tuple of its name.
 pub fn call_method_named<const N: usize>(
     py: Python<'_>,

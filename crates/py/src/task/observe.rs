@@ -26,6 +26,8 @@ mod hooks {
     use super::*;
     use crate::event_loop::Watch;
     use crate::ffi::Native as _;
+    use crate::sync::observe as sync;
+    use crate::wait::Wait as NativeWait;
 
     fn id(object: &Obj) -> u64 {
         object.as_ptr() as u64
@@ -55,6 +57,15 @@ mod hooks {
 
     /// Whoever waits for a task is held by that task; who will resolve a bare future nobody knows.
     pub fn parked(this: This<'_, Task>, awaited: &Obj) {
+        if let Some(native) = This::<NativeWait>::exact(this.py(), awaited) {
+            let (kind, object, holder) = sync::waited_for(native);
+            let wait = Wait {
+                kind,
+                object: Some(ObjectId(id(object.as_ref().unwrap_or(awaited)))),
+                holder: holder.map(TaskId),
+            };
+            return tell(this, |probe, task, _| probe.parked(task, wait));
+        }
         let is_task = Task::class().is_instance(awaited);
         let wait = Wait {
             kind: if is_task {

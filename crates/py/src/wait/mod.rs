@@ -10,6 +10,7 @@
 //! into it, as the lines of an `async def` around its `await` would.
 
 mod attributes;
+pub mod delegate;
 mod kind;
 mod state;
 
@@ -50,6 +51,12 @@ pub struct Wait {
     pub owner: Slot,
     /// What is carried: an item to put, a result to return.
     pub value: Slot,
+    /// What it awaits in its turn; see `delegate`.
+    pub inner: Slot,
+    /// The exception that it raises when what it has to do first is done.
+    pub pending: Slot,
+    /// Its number in the queue that it stands in.
+    pub ticket: Cell<u64>,
     /// The timer that ends it, of kinds that have one.
     pub alarm: Alarm,
 }
@@ -89,7 +96,7 @@ impl Native for Wait {
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.home.traverse(visitor);
-        for slot in [&self.owner, &self.value, &self.cancel_message] {
+        for slot in self.slots() {
             visitor.slot(slot);
         }
         self.alarm.traverse(visitor);
@@ -99,7 +106,7 @@ impl Native for Wait {
     }
     fn clear(&self) {
         self.home.clear();
-        for slot in [&self.owner, &self.value, &self.cancel_message] {
+        for slot in self.slots() {
             slot.set(None);
         }
         self.alarm.over();
@@ -130,8 +137,21 @@ impl Wait {
             cancel_message: Slot::default(),
             owner: Slot::default(),
             value: Slot::default(),
+            inner: Slot::default(),
+            pending: Slot::default(),
+            ticket: Cell::new(0),
             alarm: Alarm::default(),
         }
+    }
+
+    fn slots(&self) -> [&Slot; 5] {
+        [
+            &self.owner,
+            &self.value,
+            &self.inner,
+            &self.pending,
+            &self.cancel_message,
+        ]
     }
 
     /// A wait that has not begun.

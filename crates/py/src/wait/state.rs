@@ -173,17 +173,28 @@ fn follow(this: This<'_, Wait>, next: PyResult<Next>) -> PyResult<Resumed> {
         }
         Err(error) => {
             finish(this);
-            Err(error)
+            Err(leaving(this.py(), error))
         }
     }
+}
+
+/// A `StopIteration` would be taken for the end of the coroutine; like any coroutine it does not let it out.
+fn leaving(py: Python<'_>, error: PyErr) -> PyErr {
+    if !error.is_instance_of::<PyStopIteration>(py) {
+        return error;
+    }
+    let outer = PyRuntimeError::new_err("coroutine raised StopIteration");
+    outer.set_context(py, Some(error.clone_ref(py)));
+    outer.set_cause(py, Some(error));
+    outer
 }
 
 fn finish(this: This<'_, Wait>) {
     this.stage.set(Stage::Finished);
     this.blocking.set(false);
-    this.owner.set(None);
-    this.value.set(None);
-    this.cancel_message.set(None);
+    for slot in this.slots() {
+        slot.set(None);
+    }
 }
 
 fn used_up() -> PyErr {

@@ -1,0 +1,913 @@
+"""Locks, events, semaphores, conditions and barriers: roundel's classes against asyncio's.
+
+A scenario is a few tasks around shared objects. It runs with asyncio's classes on asyncio's loop, which says what is
+right, and with roundel's on either loop; each time one of its tasks is cancelled, at each turn, once or twice. What is
+compared is who got where in which turn, how each task ended, and what the objects look like.
+"""
+
+import asyncio
+import functools
+import inspect
+import itertools
+import math
+import re
+import types
+import warnings
+import weakref
+
+import pytest
+
+from kinds import ASYNCIO, outcome, turns
+
+ROUNDEL = pytest.importorskip("roundel._locks")
+
+TURNS = 14
+
+
+class OtherLock:
+    """A lock that is neither's: what a condition may be given."""
+
+    def __init__(self):
+        self.is_locked = False
+
+    async def acquire(self):
+        while self.is_locked:
+            await asyncio.sleep(0)
+        self.is_locked = True
+        return True
+
+    def release(self):
+        if not self.is_locked:
+            raise RuntimeError("not mine")
+        self.is_locked = False
+
+    def locked(self):
+        return self.is_locked
+
+
+class Stage:
+    """What a scenario writes to, and its tasks by name."""
+
+    def __init__(self):
+        self.turn = 0
+        self.lines = []
+        self.bodies = {}
+        self.objects = []
+
+    def log(self, *words):
+        self.lines.append((self.turn, *words))
+
+    def task(self, body):
+        self.bodies[body.__name__] = body
+        return body
+
+    def watch(self, *objects):
+        self.objects += objects
+
+
+def extras(thing):
+    """The part of a repr that is not the address; a subclass's name is its own."""
+    return re.search(r"\[.*\]", repr(thing))[0]
+
+
+def described(error):
+    return (type(error).__name__, str(error)) if isinstance(error, BaseException) else error
+
+
+def play(scenario, classes, kind, cancels):
+    stage = Stage()
+
+    async def main():
+        scenario(stage, classes)
+        tasks = {name: asyncio.create_task(body()) for name, body in stage.bodies.items()}
+        for stage.turn in range(TURNS):
+            for name, turn in cancels:
+                if turn == stage.turn:
+                    stage.log("cancel", name, tasks[name].cancel(f"at {turn}"))
+            stage.log(*map(extras, stage.objects))
+            await asyncio.sleep(0)
+        stage.log("the end")
+        for name, task in tasks.items():
+            stage.log(name, task.done() and described(await outcome(task)))
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        stage.log(*map(extras, stage.objects))
+
+    with asyncio.Runner(loop_factory=kind.new_event_loop) as runner:
+        runner.run(main())
+    return stage.lines
+
+
+def lock_by_with(stage, classes):
+    lock = classes.Lock()
+    stage.watch(lock)
+    for name in "abc":
+
+        async def body(name=name):
+            async with lock as nothing:
+                stage.log(name, "in", nothing)
+                await turns(2)
+                stage.log(name, "out")
+
+        body.__name__ = name
+        stage.task(body)
+
+
+def lock_by_hand(stage, classes):
+    lock = classes.Lock()
+    stage.watch(lock)
+
+    @stage.task
+    async def first():
+        stage.log("first", await lock.acquire())
+        await turns(2)
+        lock.release()
+        # Does it get it before those who wait?
+        stage.log("first again", await lock.acquire())
+        lock.release()
+
+    @stage.task
+    async def second():
+        try:
+            stage.log("second", await lock.acquire())
+        finally:
+            stage.log("second", "finally", lock.locked())
+        lock.release()
+
+    @stage.task
+    async def third():
+        stage.log("third", await lock.acquire())
+        lock.release()
+        lock.release()
+
+    @stage.task
+    async def late():
+        await turns(4)
+        stage.log("late", lock.locked(), await lock.acquire())
+
+
+def event(stage, classes):
+    event = classes.Event()
+    stage.watch(event)
+    for name in "abc":
+
+        async def body(name=name):
+            stage.log(name, await event.wait(), event.is_set())
+            stage.log(name, await event.wait(), event.is_set())
+
+        body.__name__ = name
+        stage.task(body)
+
+    @stage.task
+    async def setter():
+        await turns(2)
+        event.set()
+        event.set()
+        event.clear()
+        await turns(2)
+        event.set()
+
+
+def semaphore(stage, classes):
+    semaphore = classes.Semaphore(2)
+    stage.watch(semaphore)
+    for name in "abcde":
+
+        async def body(name=name):
+            async with semaphore:
+                stage.log(name, "in", semaphore.locked())
+                await turns(1 + ord(name) % 2)
+            stage.log(name, "out")
+
+        body.__name__ = name
+        stage.task(body)
+
+
+def semaphore_in_bulk(stage, classes):
+    semaphore = classes.Semaphore(0)
+    stage.watch(semaphore)
+    for name in "abc":
+
+        async def body(name=name):
+            stage.log(name, await semaphore.acquire(), semaphore._value)
+
+        body.__name__ = name
+        stage.task(body)
+
+    @stage.task
+    async def releaser():
+        await turns(1)
+        semaphore.release()
+        semaphore.release()
+        stage.log("between", semaphore.locked(), semaphore._value)
+        semaphore.release()
+        semaphore.release()
+        stage.log("acquired", await semaphore.acquire(), semaphore._value)
+
+
+def bounded(stage, classes):
+    semaphore = classes.BoundedSemaphore(1)
+    stage.watch(semaphore)
+    for name in "ab":
+
+        async def body(name=name):
+            async with semaphore:
+                stage.log(name, "in")
+                await turns(1)
+            await turns(5)
+            semaphore.release()
+
+        body.__name__ = name
+        stage.task(body)
+
+
+def condition_with(make_lock):
+    def condition(stage, classes):
+        condition = classes.Condition(make_lock(classes))
+        stage.watch(condition)
+        box = []
+        for name in "ab":
+
+            async def body(name=name):
+                async with condition:
+                    try:
+                        stage.log(name, await condition.wait_for(lambda: box and box.pop()))
+                    finally:
+                        stage.log(name, "has the lock", condition.locked())
+
+            body.__name__ = name
+            stage.task(body)
+
+        @stage.task
+        async def waits():
+            await condition.acquire()
+            try:
+                stage.log("waits", await condition.wait())
+            finally:
+                stage.log("waits has the lock", condition.locked())
+                condition.release()
+
+        @stage.task
+        async def notifies():
+            await turns(2)
+            async with condition:
+                box.append("x")
+                condition.notify()
+                await turns(1)
+                condition.notify(2)
+            await turns(1)
+            async with condition:
+                box.append("y")
+                condition.notify_all()
+
+    return condition
+
+
+def predicate_raises(stage, classes):
+    condition = classes.Condition()
+    stage.watch(condition)
+    answers = iter([False, 0])
+
+    @stage.task
+    async def asks():
+        async with condition:
+            await condition.wait_for(lambda: next(answers))
+
+    @stage.task
+    async def notifies():
+        for _ in range(3):
+            await turns(1)
+            async with condition:
+                condition.notify()
+
+    @stage.task
+    async def without_the_lock():
+        for attempt in (condition.wait(), condition.wait_for(bool)):
+            stage.log(described(await outcome(attempt)))
+        for attempt in (condition.notify, condition.notify_all, condition.release):
+            try:
+                attempt()
+            except RuntimeError as error:
+                stage.log(str(error))
+            await turns(4)
+
+
+def barrier(stage, classes):
+    barrier = classes.Barrier(2)
+    stage.watch(barrier)
+    for name in "abcd":
+
+        async def body(name=name):
+            async with barrier as position:
+                stage.log(name, position, barrier.n_waiting, barrier.parties)
+            stage.log(name, "left", barrier.n_waiting)
+
+        body.__name__ = name
+        stage.task(body)
+
+
+def barrier_is_reset(stage, classes):
+    barrier = classes.Barrier(3)
+    stage.watch(barrier)
+    for name in "abcd":
+
+        async def body(name=name):
+            for _ in range(2):
+                stage.log(name, described(await outcome(barrier.wait())), barrier.broken)
+
+        body.__name__ = name
+        stage.task(body)
+
+    @stage.task
+    async def resets():
+        await turns(2)
+        await barrier.reset()
+        stage.log("reset")
+        await turns(3)
+        await barrier.abort()
+        stage.log("aborted", barrier.n_waiting)
+        await turns(2)
+        await barrier.reset()
+
+
+def overridden_lock(stage, classes):
+    class Telling(classes.Lock):
+        async def acquire(self):
+            stage.log("acquire", self.locked())
+            await asyncio.sleep(0)
+            return await super().acquire()
+
+        def release(self):
+            stage.log("release")
+            super().release()
+
+    lock = Telling()
+    condition = classes.Condition(lock)
+    stage.watch(lock, condition)
+    for name in "ab":
+
+        async def body(name=name):
+            async with lock:
+                stage.log(name)
+                condition.notify()
+            async with condition:
+                stage.log(name, "waits", await condition.wait())
+
+        body.__name__ = name
+        stage.task(body)
+
+
+def overridden_semaphore(stage, classes):
+    class Narrow(classes.Semaphore):
+        narrow = True
+
+        def locked(self):
+            stage.log("locked?")
+            return self.narrow or super().locked()
+
+        def release(self):
+            stage.log("release")
+            super().release()
+
+    semaphore = Narrow(2)
+    for name in "abc":
+
+        async def body(name=name):
+            async with semaphore:
+                stage.log(name, semaphore._value)
+                await turns(1)
+
+        body.__name__ = name
+        stage.task(body)
+
+    @stage.task
+    async def widens():
+        await turns(2)
+        semaphore.narrow = False
+        semaphore.release()
+
+
+def overridden_condition(stage, classes):
+    class Counting(classes.Condition):
+        async def wait(self):
+            stage.log("wait")
+            return await super().wait()
+
+        def notify(self, n=1):
+            stage.log("notify", n)
+            super().notify(n)
+
+        def locked(self):
+            raise AssertionError("the instance has the lock's")
+
+    condition = Counting()
+    ready = []
+    for name in "ab":
+
+        async def body(name=name):
+            async with condition:
+                stage.log(name, await condition.wait_for(lambda: len(ready)))
+
+        body.__name__ = name
+        stage.task(body)
+
+    @stage.task
+    async def notifies():
+        for _ in range(2):
+            await turns(2)
+            async with condition:
+                condition.notify_all()
+                ready.append(1)
+
+
+def replaced_on_the_instance(stage, classes):
+    lock, condition = classes.Lock(), classes.Condition()
+    acquire, release = lock.acquire, condition.release
+
+    async def telling():
+        stage.log("acquire")
+        return await acquire()
+
+    def telling_release():
+        stage.log("release")
+        release()
+
+    lock.acquire = telling
+    condition.release = telling_release
+    for name in "ab":
+
+        async def body(name=name):
+            async with lock:
+                await turns(1)
+                stage.log(name)
+            async with condition:
+                condition.notify_all()
+                await condition.wait()
+
+        body.__name__ = name
+        stage.task(body)
+
+
+def stock_and_ours(stage, classes):
+    """asyncio's own lock beside the one under test, in the same tasks."""
+    stock, lock, event = asyncio.Lock(), classes.Lock(), asyncio.Event()
+    for name in "abc":
+
+        async def body(name=name):
+            async with stock:
+                stage.log(name, "stock")
+                async with lock:
+                    stage.log(name, "lock")
+                    event.set()
+                await event.wait()
+
+        body.__name__ = name
+        stage.task(body)
+
+
+SCENARIOS = {
+    "lock by with": lock_by_with,
+    "lock by hand": lock_by_hand,
+    "event": event,
+    "semaphore": semaphore,
+    "semaphore in bulk": semaphore_in_bulk,
+    "bounded semaphore": bounded,
+    "condition": condition_with(lambda classes: None),
+    "condition with the same lock": condition_with(lambda classes: classes.Lock()),
+    "condition with asyncio's lock": condition_with(lambda classes: asyncio.Lock()),
+    "condition with roundel's lock": condition_with(lambda classes: ROUNDEL.Lock()),
+    "condition with another lock": condition_with(lambda classes: OtherLock()),
+    "predicate raises": predicate_raises,
+    "barrier": barrier,
+    "barrier is reset": barrier_is_reset,
+    "overridden lock": overridden_lock,
+    "overridden semaphore": overridden_semaphore,
+    "overridden condition": overridden_condition,
+    "replaced on the instance": replaced_on_the_instance,
+    "stock and ours": stock_and_ours,
+}
+
+
+def names_of(scenario):
+    stage = Stage()
+
+    async def main():
+        scenario(stage, asyncio)
+
+    asyncio.run(main())
+    return list(stage.bodies)
+
+
+@functools.cache
+def played_by_asyncio(scenario, cancels):
+    return play(scenario, asyncio, ASYNCIO, cancels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
+def test_same_course_wherever_a_task_is_cancelled(scenario, kind):
+    names = names_of(scenario)
+    courses = [()]
+    for name in names:
+        for turn in range(TURNS - 2):
+            courses += [((name, turn),), ((name, turn), (name, turn + 1)), ((name, turn), (name, turn))]
+    for name, other in itertools.pairwise(names):
+        courses += [((name, turn), (other, turn)) for turn in range(TURNS - 2)]
+    for cancels in courses:
+        assert play(scenario, ROUNDEL, kind, cancels) == played_by_asyncio(scenario, cancels), cancels
+
+
+@pytest.fixture(params=[asyncio, ROUNDEL], ids=["asyncio's classes", "roundel's classes"])
+def classes(request):
+    return request.param
+
+
+def made(classes):
+    return [
+        classes.Lock(),
+        classes.Event(),
+        classes.Condition(),
+        classes.Semaphore(),
+        classes.BoundedSemaphore(2),
+        classes.Barrier(3),
+    ]
+
+
+def test_they_are_instances_of_asyncios_classes():
+    for thing, stock in zip(made(ROUNDEL), made(asyncio), strict=True):
+        assert isinstance(thing, type(stock))
+        assert type(thing).__module__ == "roundel"
+        assert type(thing).__name__ == type(thing).__qualname__ == type(stock).__name__
+    assert isinstance(ROUNDEL.BoundedSemaphore(), ROUNDEL.Semaphore)
+
+
+def test_repr(classes):
+    assert [extras(thing) for thing in made(classes)] == [
+        "[unlocked]",
+        "[unset]",
+        "[unlocked]",
+        "[unlocked, value:1]",
+        "[unlocked, value:2]",
+        "[filling, waiters:0/3]",
+    ]
+    module = "roundel" if classes is ROUNDEL else "asyncio.locks"
+    assert repr(classes.Lock()).startswith(f"<{module}.Lock object at 0x")
+
+
+def test_constructors_refuse_what_asyncios_refuse(classes):
+    for name in ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier"):
+        with pytest.raises(TypeError, match=rf"{name}.__init__\(\) got an unexpected keyword argument 'loop'"):
+            getattr(classes, name)(loop=None)
+    for make in (classes.Semaphore, classes.BoundedSemaphore):
+        with pytest.raises(ValueError, match="Semaphore initial value must be >= 0"):
+            make(-1)
+    with pytest.raises(ValueError, match="parties must be > 0"):
+        classes.Barrier(0)
+
+
+def test_coroutine_functions_look_like_asyncios():
+    for thing, stock in zip(made(ROUNDEL), made(asyncio), strict=True):
+        for name in ("acquire", "wait", "wait_for", "__aenter__", "__aexit__", "reset", "abort"):
+            if hasattr(stock, name):
+                ours = getattr(thing, name)
+                assert inspect.iscoroutinefunction(ours) or sys_is_old(), name
+                assert asyncio.iscoroutinefunction(ours) or sys_is_old(), name
+                assert inspect.signature(ours) == inspect.signature(getattr(stock, name)), name
+
+
+def sys_is_old():
+    """Before 3.12 inspect knows coroutine functions by the class of functions only."""
+    return not hasattr(inspect, "markcoroutinefunction")
+
+
+def test_an_acquire_that_is_never_awaited_warns(classes):
+    for thing, name in ((classes.Lock(), "acquire"), (classes.Event(), "wait"), (classes.Condition(), "wait")):
+        with pytest.warns(RuntimeWarning, match=f"{type(thing).__name__}.{name}' was never awaited"):
+            getattr(thing, name)()
+
+
+def test_arguments(classes, run):
+    lock = classes.Lock()
+    for call in (lambda: lock.acquire(1), lambda: lock.__aexit__(None), lambda: lock.release(1)):
+        with pytest.raises(TypeError):
+            call()
+
+    async def main():
+        await lock.acquire()
+        with pytest.raises(TypeError):
+            await classes.Condition().wait_for()
+        # As any method of a class can be called.
+        classes.Lock.release(lock)
+        assert await classes.Lock.acquire(lock) is True
+
+    run(main())
+
+
+def test_an_attribute_can_be_set_and_weakly_referenced(classes, collect):
+    for thing in made(classes):
+        thing.note = thing
+        ref = weakref.ref(thing)
+        assert ref().note is thing
+        del thing
+    collect()
+    assert ref() is None
+
+
+def test_another_loop(kind, classes):
+    lock, event, semaphore, condition, barrier = (
+        classes.Lock(),
+        classes.Event(),
+        classes.Semaphore(0),
+        classes.Condition(),
+        classes.Barrier(2),
+    )
+
+    async def binds():
+        await lock.acquire()
+        for waiting in (lock.acquire(), event.wait(), semaphore.acquire(), waits(condition), barrier.wait()):
+            task = asyncio.create_task(waiting)
+            await turns(3)
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def waits(condition):
+        async with condition:
+            await condition.wait()
+
+    async def uses():
+        for waiting in (lock.acquire(), event.wait(), semaphore.acquire(), waits(condition), barrier.wait()):
+            with pytest.raises(RuntimeError, match="> is bound to a different event loop"):
+                await waiting
+
+    for body in (binds, uses):
+        with asyncio.Runner(loop_factory=kind.new_event_loop) as runner:
+            runner.run(body())
+            assert (lock._loop is runner.get_loop()) == (body is binds)
+
+
+def test_what_does_not_wait_binds_to_no_loop(kind, classes):
+    lock, event, semaphore = classes.Lock(), classes.Event(), classes.Semaphore()
+    event.set()
+
+    async def uses():
+        async with lock, semaphore:
+            await event.wait()
+
+    for _ in range(2):
+        with asyncio.Runner(loop_factory=kind.new_event_loop) as runner:
+            runner.run(uses())
+    assert lock._loop is event._loop is semaphore._loop is None
+
+
+def by_hand(waiting):
+    """A loop that is none: drives the coroutine until it waits, or to its end."""
+    try:
+        waiting.send(None)
+    except StopIteration as stop:
+        return stop.value
+    return "waits"
+
+
+def test_without_a_loop(classes):
+    lock = classes.Lock()
+    assert by_hand(lock.acquire()) is True
+    with pytest.raises(AttributeError):
+        by_hand(lock.acquire())
+    lock.release()
+    with pytest.raises(RuntimeError, match=r"^Lock is not acquired\.$"):
+        lock.release()
+    with pytest.raises(ValueError, match="^BoundedSemaphore released too many times$"):
+        classes.BoundedSemaphore(1).release()
+
+
+def test_closing_a_wait_leaves_the_queue(run, classes):
+    async def main():
+        lock, event = classes.Lock(), classes.Event()
+        await lock.acquire()
+        for waiting, thing in ((lock.acquire(), lock), (event.wait(), event)):
+            waiting.send(None)
+            assert len(thing._waiters) == 1
+            waiting.close()
+            assert len(thing._waiters) == 0
+
+    run(main())
+
+
+def test_the_private_queue(run, classes):
+    async def main():
+        lock = classes.Lock()
+        assert lock._waiters is None
+        await lock.acquire()
+        tasks = [asyncio.create_task(lock.acquire()) for _ in range(3)]
+        await turns(1)
+        queue = lock._waiters
+        assert len(queue) == 3
+        assert queue
+        assert [waiter.done() for waiter in queue] == [False] * 3
+        assert queue[-1] is list(queue)[2]
+        assert queue[0] in queue
+        with pytest.raises(IndexError):
+            queue[3]
+        tasks[1].cancel()
+        assert queue[1].cancelled()
+        await turns(1)
+        assert len(queue) == 2
+        # What a derived class may do: stand in the queue with a future of its own.
+        own = asyncio.get_running_loop().create_future()
+        queue.append(own)
+        for task in (tasks[0], tasks[2]):
+            lock.release()
+            await task
+        lock.release()
+        assert own.done()
+        queue.remove(own)
+        with pytest.raises(ValueError, match="not in deque"):
+            queue.remove(own)
+        assert not queue
+        lock._locked = True
+        assert lock.locked()
+
+    run(main())
+
+
+def test_a_derived_class_may_wake_by_the_private_names(run, classes):
+    class Impatient(classes.Semaphore):
+        def wake_all(self):
+            for waiter in self._waiters:
+                if not waiter.done():
+                    self._value -= 1
+                    waiter.set_result(True)
+
+    async def main():
+        semaphore = Impatient(0)
+        tasks = [asyncio.create_task(semaphore.acquire()) for _ in range(3)]
+        await turns(1)
+        semaphore.wake_all()
+        assert await asyncio.gather(*tasks) == [True] * 3
+        assert semaphore._value == -3
+
+    run(main())
+
+
+@pytest.mark.parametrize("value", [math.inf, 2.5, 2**70, True])
+def test_semaphores_count_by_any_number(run, classes, value):
+    async def main():
+        semaphore, bounded = classes.Semaphore(value), classes.BoundedSemaphore(value)
+        await semaphore.acquire()
+        assert semaphore._value == value - 1
+        semaphore.release()
+        assert semaphore._value == value
+        if value != math.inf:
+            await bounded.acquire()
+            bounded.release()
+        with pytest.raises(ValueError, match="too many times"):
+            bounded.release()
+        assert bounded._bound_value == value
+
+    run(main())
+
+
+def test_a_million_places(run, classes):
+    async def main():
+        semaphore = classes.Semaphore(2**63 - 1)
+        semaphore.release()
+        assert semaphore._value == 2**63
+        await semaphore.acquire()
+        await semaphore.acquire()
+        assert semaphore._value == 2**63 - 2
+
+    run(main())
+
+
+def test_many_waiters_cancelled_from_the_last(run, classes):
+    """Those behind are taken from the middle of the queue; those in front keep their order."""
+
+    async def main():
+        lock, got = classes.Lock(), []
+        await lock.acquire()
+
+        async def waits(number):
+            async with lock:
+                got.append(number)
+
+        tasks = [asyncio.create_task(waits(number)) for number in range(1000)]
+        await turns(1)
+        kept = [task for number, task in enumerate(tasks) if number % 10 == 3]
+        for task in reversed(tasks):
+            if task not in kept:
+                task.cancel()
+        await turns(1)
+        assert len(lock._waiters) == len(kept)
+        lock.release()
+        await asyncio.gather(*kept)
+        assert got == list(range(3, 1000, 10))
+        assert not lock.locked()
+
+    run(main())
+
+
+@pytest.mark.slow
+def test_ten_thousand_waiters_come_and_go(run):
+    async def main():
+        lock, semaphore, count = ROUNDEL.Lock(), ROUNDEL.Semaphore(0), 10_000
+        await lock.acquire()
+        for thing in (lock, semaphore):
+            tasks = [asyncio.create_task(thing.acquire()) for _ in range(count)]
+            await turns(1)
+            for task in reversed(tasks):
+                task.cancel()
+            await asyncio.wait(tasks)
+            assert not thing._waiters
+        tasks = [asyncio.create_task(semaphore.acquire()) for _ in range(count)]
+        await turns(1)
+        for _ in range(count):
+            semaphore.release()
+        assert await asyncio.gather(*tasks) == [True] * count
+
+    run(main())
+
+
+def test_cycles_are_collected(kind, classes, collect):
+    """Task, coroutine, wait, lock, queue, wait: nothing else refers to them once the loop is gone."""
+    refs = []
+
+    def leaves(make, wait):
+        async def waits(thing):
+            await wait(thing)
+
+        async def main():
+            thing = make()
+            thing.task = asyncio.create_task(waits(thing))
+            refs.append(weakref.ref(thing))
+            refs.append(weakref.ref(thing.task))
+            await turns(2)
+
+        loop = kind.new_event_loop()
+        loop.run_until_complete(main())
+        loop.set_exception_handler(lambda loop, context: None)
+        loop.close()
+
+    async def acquired(lock):
+        await lock.acquire()
+        await lock.acquire()
+
+    async def waited(condition):
+        async with condition:
+            await condition.wait()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        leaves(classes.Lock, acquired)
+        leaves(classes.Event, lambda event: event.wait())
+        leaves(lambda: classes.Semaphore(0), lambda semaphore: semaphore.acquire())
+        leaves(classes.Condition, waited)
+        leaves(lambda: classes.Barrier(2), lambda barrier: barrier.wait())
+        collect()
+    assert [ref() for ref in refs] == [None] * len(refs)
+
+
+def test_an_uncontended_with_does_not_give_the_loop_a_turn(run, classes):
+    async def main():
+        seen = []
+        asyncio.get_running_loop().call_soon(seen.append, "turn")
+        lock, semaphore, condition = classes.Lock(), classes.Semaphore(), classes.Condition()
+        async with lock, semaphore, condition:
+            assert lock.locked()
+            assert condition.locked()
+        assert seen == []
+
+    run(main())
+
+
+@pytest.mark.parametrize("by_generator", [False, True])
+def test_an_acquire_that_is_no_coroutine(run, classes, by_generator):
+    """A lock whose acquire() returns an awaitable that is no coroutine."""
+
+    class Odd(OtherLock):
+        def acquire(self):
+            def generator():
+                yield
+                self.is_locked = True
+                return True
+
+            if by_generator:
+                return types.coroutine(generator)()
+
+            class Awaitable:
+                def __await__(self):
+                    return generator()
+
+            return Awaitable()
+
+    async def main():
+        condition = classes.Condition(Odd())
+        async with condition:
+            task = asyncio.create_task(outcome(asyncio.wait_for(condition.wait(), 10)))
+            await turns(3)
+            if not condition.locked():
+                await condition.acquire()
+            condition.notify()
+        assert await task is True
+
+    run(main())
