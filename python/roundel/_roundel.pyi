@@ -341,6 +341,7 @@ class SocketTransport(transports._FlowControlMixin):
 
 # Locks and their like. What is not here, the classes of `_locks` take from asyncio's.
 
+@disjoint_base
 class WaitQueue:
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Any]: ...

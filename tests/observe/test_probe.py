@@ -6,6 +6,7 @@ import socket
 import pytest
 
 import roundel
+from roundel import _locks
 
 pytestmark = pytest.mark.skipif(
     not hasattr(roundel.Loop, "_observed"), reason="the extension is built without a probe: see scripts/observe.sh"
@@ -99,6 +100,71 @@ def test_who_cancels(loop):
     tasks.append(loop.create_task(cancels()))
     loop.run_until_complete(tasks[1])
     assert "cancel t0 by t1" in lines_of(loop, *tasks)
+
+
+def test_a_lock_and_who_has_it(loop):
+    lock = _locks.Lock()
+
+    async def has():
+        async with lock:
+            await asyncio.sleep(0)
+
+    async def wants():
+        async with lock:
+            pass
+
+    async def gathered():
+        await asyncio.gather(*tasks)
+
+    tasks = [loop.create_task(has()), loop.create_task(wants()), loop.create_task(wants())]
+    loop.run_until_complete(gathered())
+    lines = lines_of(loop, *tasks)
+    assert f"parked t1 on Lock {id(lock)} held by t0" in lines
+    assert f"parked t2 on Lock {id(lock)} held by t0" in lines
+    assert "woken t1 by t0" in lines
+    assert "woken t2 by t1" in lines
+
+
+def test_a_condition_and_then_its_lock(loop):
+    condition = _locks.Condition()
+
+    async def waits():
+        async with condition:
+            await condition.wait()
+
+    async def notifies():
+        async with condition:
+            condition.notify()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    tasks = [loop.create_task(waits()), loop.create_task(notifies())]
+    loop.run_until_complete(tasks[0])
+    lines = lines_of(loop, *tasks)
+    on_condition = lines.index(f"parked t0 on Condition {id(condition)} held by -")
+    on_lock = lines.index(f"parked t0 on Lock {id(condition._lock)} held by t1")
+    assert on_condition < on_lock
+
+
+@pytest.mark.parametrize(
+    ("word", "make", "wait"),
+    [
+        ("Event", _locks.Event, _locks.Event.wait),
+        ("Semaphore", lambda: _locks.Semaphore(0), _locks.Semaphore.acquire),
+    ],
+)
+def test_what_nobody_holds(loop, word, make, wait):
+    thing = make()
+
+    async def waits():
+        await wait(thing)
+
+    task = loop.create_task(waits())
+    loop.call_soon(loop.call_soon, getattr(thing, "set", None) or thing.release)
+    loop.run_until_complete(task)
+    lines = lines_of(loop, task)
+    assert f"parked t0 on {word} {id(thing)} held by -" in lines
+    assert "woken t0 by -" in lines
 
 
 def test_timers_sources_callbacks_and_polls(loop):
