@@ -54,13 +54,11 @@ def test_what_is_not_roundels_is_the_very_object_of_asyncio():
 
 
 def test_every_object_of_the_extension_with_a_name_of_asyncios_is_shown():
-    extension = vars(roundel._roundel)
-    natives = {name: extension[name] for name in NAMES if name in extension}
-    assert natives.keys() >= {"Future", "Handle", "Task", "TimerHandle"}
-    # roundel.Runner makes roundel's loops, whatever class it is made of.
-    assert {name: getattr(roundel, name) for name in natives if name != "Runner"} == {
-        name: native for name, native in natives.items() if name != "Runner"
-    }
+    made = (roundel._roundel, roundel._groups, roundel._locks, roundel._queues, roundel._timeouts)
+    there = {name: value for module in made for name, value in vars(module).items() if name in module.__all__}
+    natives = {name: there[name] for name in NAMES if name in there}
+    assert natives.keys() >= {"Future", "Handle", "Task", "TimerHandle", "Lock", "Queue", "TaskGroup", "timeout"}
+    assert {name: getattr(roundel, name) for name in natives} == natives
     assert natives.keys() - _natives.NOT_FOR_ASYNCIO == _natives.NATIVES.keys()
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from contextvars import Context
 from socket import socket
 from types import FrameType, TracebackType
-from typing import Any, ClassVar, Literal, Never, Self, TextIO, TypeAlias, TypeVar, TypeVarTuple
+from typing import Any, ClassVar, Literal, Never, Self, TextIO, TypeAlias, TypeVar, TypeVarTuple, final
 
 from _typeshed import FileDescriptorLike
 from typing_extensions import disjoint_base
@@ -33,6 +33,7 @@ __all__ = [
     "BarrierCore",
     "BoundedSemaphoreCore",
     "ConditionCore",
+    "CoroutineFunction",
     "EventCore",
     "Future",
     "FutureIter",
@@ -42,21 +43,32 @@ __all__ = [
     "LoopCore",
     "QueueCore",
     "SemaphoreCore",
+    "Shield",
     "SocketTransport",
     "Task",
     "TaskGroupCore",
     "TimeoutCore",
     "TimerHandle",
-    "Work",
+    "Wait",
     "WaitQueue",
+    "Work",
+    "_AsCompletedIterator",
+    "_GatheringFuture",
     "__version__",
     "_all_tasks",
-    "_set_metaclass",
-    "_keep_no_more",
     "_make_timeouts_of",
+    "_set_metaclass",
+    "as_completed",
+    "gather",
+    "shield",
+    "sleep",
     "timeout",
     "timeout_at",
+    "wait",
 ]
+
+if sys.version_info >= (3, 12):
+    __all__ += ["wait_for"]
 
 __version__: str
 
@@ -182,6 +194,65 @@ class Work:
     def run(self, *args: Any) -> None: ...
     def cancel(self) -> bool: ...
     def set_exception(self, exception: BaseException, /) -> None: ...
+
+# Waits. What type checkers are told of the functions is asyncio's, by way of the package.
+
+@final
+class CoroutineFunction:
+    __code__: Any
+    __defaults__: Any
+    __kwdefaults__: Any
+    __annotations__: dict[str, Any]
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]: ...
+    def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
+
+class Wait(Coroutine[Any, Any, Any]):
+    cr_origin: Any
+    cr_running: bool
+    cr_suspended: bool
+    def __await__(self) -> Generator[Any, None, Any]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, type: Any, value: Any = None, traceback: TracebackType | None = None, /) -> Any: ...
+    def close(self) -> None: ...
+    def get_loop(self) -> asyncio.AbstractEventLoop | None: ...
+    def done(self) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def cancel(self, /, msg: Any | None = None) -> bool: ...
+    def result(self) -> None: ...
+    def exception(self) -> None: ...
+    def set_result(self, result: Any, /) -> None: ...
+    def add_done_callback(self, fn: Callable[[Self], object], /, *, context: Context | None = None) -> None: ...
+    def remove_done_callback(self, fn: Callable[[Self], object], /) -> int: ...
+
+@disjoint_base
+class _GatheringFuture(Future[list[_T]]):
+    def cancel(self, /, msg: Any | None = None) -> bool: ...
+
+@disjoint_base
+class _AsCompletedIterator:
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Wait: ...
+    if sys.version_info >= (3, 13):
+        def __aiter__(self) -> Self: ...
+        def __anext__(self) -> Wait: ...
+
+@disjoint_base
+class Shield: ...
+
+async def sleep(delay: float, result: Any = None) -> Any: ...
+async def wait(fs: Iterable[Any], *, timeout: float | None = None, return_when: str = "ALL_COMPLETED") -> Any: ...
+def gather(*coros_or_futures: Any, return_exceptions: bool = False) -> Any: ...
+def shield(arg: Any) -> Any: ...
+def as_completed(fs: Iterable[Any], *, timeout: float | None = None) -> Any: ...
+
+if sys.version_info >= (3, 12):
+    async def wait_for(fut: Any, timeout: float | None) -> Any: ...
 
 # Scheduled calls.
 

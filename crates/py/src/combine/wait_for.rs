@@ -10,12 +10,12 @@ use pyo3::prelude::*;
 use super::ensure::{Ended, cancel, cancelled_error, ended, future_of};
 use crate::event_loop::When;
 use crate::ffi::args::Signature;
-use crate::ffi::coroutine::{self, Resumed};
 use crate::ffi::{Args, CoroutineFunction, Obj, This, call};
 use crate::listener;
 use crate::stdlib;
 use crate::task::any::{self, is_done};
 use crate::timeout;
+use crate::wait::delegate::{self, Step};
 use crate::wait::{Kind, Next, Wait, raise};
 
 const SIGNATURE: Signature<2> = Signature {
@@ -38,7 +38,7 @@ static WAIT_FOR: Kind = Kind {
     begin,
     resume: |wait| match wait.phase.get() {
         phase::CANCELLING => cancelled(wait),
-        _ => go_on(wait, None),
+        _ => follow(wait, delegate::resume(wait)),
     },
     thrown: |wait, exception| match wait.phase.get() {
         phase::CANCELLING => {
@@ -47,7 +47,7 @@ static WAIT_FOR: Kind = Kind {
             }
             raise(wait, exception)
         }
-        _ => go_on(wait, Some(exception)),
+        _ => follow(wait, delegate::throw(wait, &exception)),
     },
     told: crate::wait::wake,
     rung: |wait| {
@@ -81,25 +81,15 @@ fn begin(wait: This<'_, Wait>) -> PyResult<Next> {
         wait.alarm
             .set::<Wait>(py, &wait.home, when, &wait.object())?;
     }
-    match coroutine::awaited(py, &awaitable) {
-        Ok(inner) => wait.owner.set(inner),
-        Err(error) => return leave(wait, Err(error)),
-    }
-    go_on(wait, None)
+    follow(wait, delegate::begin(wait, &awaitable))
 }
 
-/// Resumes the awaitable, or throws into it, and passes on what it gives.
-fn go_on(wait: This<'_, Wait>, exception: Option<Obj>) -> PyResult<Next> {
-    let py = wait.py();
-    let inner = wait.owner.get_or_none(py);
-    let resumed = match exception {
-        None => coroutine::send(py, &inner),
-        Some(exception) => coroutine::throw(py, &inner, &exception),
-    };
-    match resumed {
-        Resumed::Yielded(value) => Ok(Next::Yield(value)),
-        Resumed::Returned(value) => leave(wait, Ok(value)),
-        Resumed::Raised(error) => leave(wait, Err(error)),
+/// Passes on what the awaitable gives.
+fn follow(wait: This<'_, Wait>, step: PyResult<Step>) -> PyResult<Next> {
+    match step {
+        Ok(Step::Yielded(value)) => Ok(Next::Yield(value)),
+        Ok(Step::Returned(value)) => leave(wait, Ok(value)),
+        Err(error) => leave(wait, Err(error)),
     }
 }
 

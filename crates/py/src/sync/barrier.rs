@@ -15,7 +15,7 @@ use super::lock::{self, LockCore};
 use super::{Binding, attribute_changes, given, owner};
 use crate::ffi::gil::Global;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
-use crate::wait::{Kind, Next, Wait, raise, wake};
+use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum State {
@@ -233,6 +233,7 @@ static WAIT: Kind = Kind {
         })
     },
     told: wake,
+    rung: time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Barrier,

@@ -11,7 +11,7 @@ use super::Binding;
 use crate::ffi::args::Signature;
 use crate::ffi::{Args, Obj, call};
 use crate::wait::delegate::{self, Step};
-use crate::wait::{Kind, Next, raise, wake};
+use crate::wait::{Kind, Next, raise, time_is_up, wake};
 
 /// A method of a native class, by name.
 pub struct Method {
@@ -88,7 +88,7 @@ pub fn exit_arguments(py: Python<'_>, function: &'static str, args: Args<'_>) ->
 fn entered(py: Python<'_>, step: Step) -> Next {
     match step {
         Step::Yielded(value) => Next::Yield(value),
-        Step::Returned => Next::Return(Obj::none(py)),
+        Step::Returned(_) => Next::Return(Obj::none(py)),
     }
 }
 
@@ -104,6 +104,7 @@ pub static ENTER: Kind = Kind {
     resume: |wait| Ok(entered(wait.py(), delegate::resume(wait)?)),
     thrown: |wait, exception| Ok(entered(wait.py(), delegate::throw(wait, &exception)?)),
     told: wake,
+    rung: time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Other,

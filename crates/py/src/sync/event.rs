@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use super::queue::Waiters;
 use super::{Binding, enter, owner};
 use crate::ffi::{Base, Builder, Class, Native, Obj, This, Visitor};
-use crate::wait::{Kind, Next, Wait, raise, wake};
+use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
 
 /// The native half of an event.
 #[derive(Default)]
@@ -60,6 +60,7 @@ static WAIT: Kind = Kind {
         raise(wait, exception)
     },
     told: wake,
+    rung: time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Event,

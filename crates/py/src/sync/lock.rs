@@ -11,7 +11,7 @@ use super::queue::Waiters;
 use super::{Binding, attribute_changes, is_cancelled_error, owner};
 use crate::ffi::gil::Global;
 use crate::ffi::{Base, Builder, Class, Native, Obj, This, Visitor};
-use crate::wait::{Kind, Next, Wait, raise, wake};
+use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
 
 /// The native half of a lock.
 #[derive(Default)]
@@ -131,6 +131,7 @@ static ACQUIRE: Kind = Kind {
     resume: |wait| resume(wait, got_true),
     thrown,
     told: wake,
+    rung: time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Lock,

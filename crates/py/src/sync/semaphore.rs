@@ -15,7 +15,7 @@ use super::queue::{self, Waiters};
 use super::{Binding, attribute_changes, given, is_cancelled_error, owner};
 use crate::ffi::gil::Global;
 use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
-use crate::wait::{Kind, Next, Wait, raise, wake};
+use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
 
 /// A number of any kind.
 #[derive(Default)]
@@ -204,6 +204,7 @@ static ACQUIRE: Kind = Kind {
     resume: |wait| resume(wait, got_true),
     thrown,
     told: wake,
+    rung: time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Semaphore,

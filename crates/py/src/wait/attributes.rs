@@ -92,12 +92,6 @@ const ADD: Signature<2> = Signature {
     required: 1,
     positional: 1,
 };
-const SET_RESULT: Signature<1> = Signature {
-    function: "set_result",
-    names: [""],
-    required: 1,
-    positional: 1,
-};
 const REMOVE: Signature<1> = Signature {
     function: "remove_done_callback",
     names: [""],
@@ -138,11 +132,6 @@ fn result(this: This<'_, Wait>) -> PyResult<Obj> {
             Err(invalid_state(py, "Result is not set.")?)
         }
     }
-}
-
-fn invalid_state(this: This<'_, Wait>, text: &str) -> PyResult<PyErr> {
-    let class = stdlib::get().invalid_state_error.bind(this.py());
-    Ok(PyErr::from_value(class.call1((text,))?))
 }
 
 fn remove(this: This<'_, Wait>, callback: &Obj) -> PyResult<i64> {
@@ -276,17 +265,6 @@ fn as_future(builder: Builder<Wait>) -> Builder<Wait> {
             c"exception",
             result,
             c"exception($self, /)\n--\n\nNone once it no longer waits; CancelledError if it was cancelled.",
-        )
-        .method(
-            c"set_result",
-            |this, args| {
-                let [_] = args.parse(this.py(), &SET_RESULT)?;
-                if Wait::wake(this)? {
-                    return Ok(Obj::none(this.py()));
-                }
-                Err(invalid_state(this, "invalid state")?)
-            },
-            c"set_result($self, result, /)\n--\n\nEnd the wait.",
         )
         .method(
             c"add_done_callback",

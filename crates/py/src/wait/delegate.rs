@@ -4,7 +4,7 @@
 //! result. A kind that delegates returns [`Next::Yield`](super::Next::Yield) of what comes out, and hands its `resume`
 //! and `thrown` on to here while the awaitable is not finished.
 
-use pyo3::exceptions::{PyGeneratorExit, PyTypeError};
+use pyo3::exceptions::PyGeneratorExit;
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -16,49 +16,21 @@ use crate::ffi::{Obj, This, call};
 pub enum Step {
     /// For the task.
     Yielded(Obj),
-    /// It is finished; what it returned, nothing here asks for.
-    Returned,
+    /// It is finished, and has returned this.
+    Returned(Obj),
 }
 
 /// Begins to await the awaitable, and resumes it for the first time.
 pub fn begin(wait: This<'_, Wait>, awaitable: &Obj) -> PyResult<Step> {
-    let py = wait.py();
-    let itself = call::is_plain_coroutine(awaitable)
-        || This::<Wait>::exact(py, awaitable).is_some()
-        || is_generator_based(py, awaitable)?;
-    let iterator = if itself {
-        awaitable.clone()
-    } else {
-        match awaitable.bind(py).getattr_opt(intern!(py, "__await__"))? {
-            Some(method) => Obj::from(method.call0()?),
-            None => {
-                return Err(PyTypeError::new_err(format!(
-                    "object {} can't be used in 'await' expression",
-                    awaitable.bind(py).get_type().name()?
-                )));
-            }
-        }
-    };
-    wait.inner.set(iterator);
+    wait.inner.set(coroutine::awaited(wait.py(), awaitable)?);
     resume(wait)
-}
-
-/// Whether it is what `types.coroutine` makes of a generator.
-fn is_generator_based(py: Python<'_>, awaitable: &Obj) -> PyResult<bool> {
-    const ITERABLE_COROUTINE: u32 = 0x100;
-    if !call::is_generator(awaitable) {
-        return Ok(false);
-    }
-    let code = awaitable.bind(py).getattr(intern!(py, "gi_code"))?;
-    let flags: u32 = code.getattr(intern!(py, "co_flags"))?.extract()?;
-    Ok(flags & ITERABLE_COROUTINE != 0)
 }
 
 /// Resumes it again.
 pub fn resume(wait: This<'_, Wait>) -> PyResult<Step> {
     let py = wait.py();
     let Some(inner) = wait.inner.get() else {
-        return Ok(Step::Returned);
+        return Ok(Step::Returned(Obj::none(py)));
     };
     follow(wait, coroutine::send(py, &inner))
 }
@@ -76,26 +48,16 @@ pub fn throw(wait: This<'_, Wait>, exception: &Obj) -> PyResult<Step> {
         }
         return Err(call::raised(py, exception));
     }
-    let Some(throw) = inner.bind(py).getattr_opt(intern!(py, "throw"))? else {
-        wait.inner.set(None);
-        return Err(call::raised(py, exception));
-    };
-    let resumed = match throw.call1((exception.bind(py),)) {
-        Ok(yielded) => Resumed::Yielded(yielded.into()),
-        Err(error) => match coroutine::stop_value(py, &error) {
-            Some(value) => Resumed::Returned(value),
-            None => Resumed::Raised(error),
-        },
-    };
+    let resumed = coroutine::throw(py, &inner, exception);
     follow(wait, resumed)
 }
 
 fn follow(wait: This<'_, Wait>, resumed: Resumed) -> PyResult<Step> {
     match resumed {
         Resumed::Yielded(value) => Ok(Step::Yielded(value)),
-        Resumed::Returned(_) => {
+        Resumed::Returned(value) => {
             wait.inner.set(None);
-            Ok(Step::Returned)
+            Ok(Step::Returned(value))
         }
         Resumed::Raised(error) => {
             wait.inner.set(None);

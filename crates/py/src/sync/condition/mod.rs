@@ -20,7 +20,7 @@ use crate::sync::lock::{self, LockCore};
 use crate::sync::queue::{self, Waiters};
 use crate::sync::{Binding, attribute_changes, given, owner};
 use crate::wait::delegate::{self, Step};
-use crate::wait::{Kind, Next, Wait, wake};
+use crate::wait::{Kind, Next, Wait, time_is_up, wake};
 
 pub use steps::{Flow, NOTIFICATION, wait_begin, wait_resume, wait_thrown};
 
@@ -170,6 +170,7 @@ static WAIT: Kind = Kind {
         })
     },
     told: wake,
+    rung: time_is_up,
     warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Condition,
@@ -200,7 +201,7 @@ fn ask(this: This<'_, ConditionCore>, wait: This<'_, Wait>) -> PyResult<Next> {
 fn other_wait(step: Step) -> Flow {
     match step {
         Step::Yielded(value) => Flow::Suspended(Next::Yield(value)),
-        Step::Returned => Flow::Over,
+        Step::Returned(_) => Flow::Over,
     }
 }
 

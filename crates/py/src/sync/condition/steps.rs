@@ -113,7 +113,7 @@ fn relock(this: This<'_, ConditionCore>, wait: This<'_, Wait>) -> PyResult<Flow>
         this,
         |lock| {
             if lock::try_acquire(lock)? {
-                return Ok(Step::Returned);
+                return Ok(Step::Returned(Obj::bool(py, true)));
             }
             let next = lock::queue_up(lock, wait)?;
             wait.phase.set(LOCK);
@@ -121,7 +121,7 @@ fn relock(this: This<'_, ConditionCore>, wait: This<'_, Wait>) -> PyResult<Flow>
             match next {
                 Next::Park => Ok(Step::Yielded(wait.object())),
                 Next::Yield(value) => Ok(Step::Yielded(value)),
-                Next::Return(_) => Ok(Step::Returned),
+                Next::Return(value) => Ok(Step::Returned(value)),
             }
         },
         |condition| {
@@ -139,7 +139,7 @@ fn acquiring(
     step: PyResult<Step>,
 ) -> PyResult<Flow> {
     match step {
-        Ok(Step::Returned) => relocked(this, wait),
+        Ok(Step::Returned(_)) => relocked(this, wait),
         Ok(Step::Yielded(value)) if value.as_ptr() == wait.as_ptr() => {
             Ok(Flow::Suspended(Next::Park))
         }
