@@ -37,7 +37,8 @@ def addressless(text):
 
 def without_asyncio_frames(result):
     """The same outcome with asyncio's own frames taken out of its tracebacks."""
-    frame = r'  File "[^"]*/(?:asyncio|roundel)/\w+\.py", line \d+, in \w+\n(?:    .*\n)*'
+    # In the traceback of a group each line begins with a bar.
+    frame = r'(?:  \|)?( *)  File "[^"]*/(?:asyncio|roundel)/\w+\.py", line \d+, in \w+\n(?:(?:  \|)?\1    .*\n)*'
     return result._replace(stderr=re.sub(frame, "", result.stderr))
 
 
