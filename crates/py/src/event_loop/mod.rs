@@ -30,6 +30,7 @@ use pyo3::types::PyString;
 
 use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
 use crate::stdlib;
+use crate::task::Current;
 
 pub use alarm::{Alarm, Rings, When};
 pub use callback::Callback;
@@ -60,6 +61,10 @@ pub struct LoopCore {
     /// Whether one stands in front of `create_task`.
     pub(crate) own_tasks: Cell<bool>,
     task_factory: Slot,
+    /// What a step has left in asyncio's record of current tasks.
+    pub(crate) current: Cell<Current>,
+    /// Set where a turn runs a step, for the step to know.
+    pub(crate) step_in_turn: Cell<bool>,
     /// The task that is in a step, for the probe.
     #[cfg(feature = "observe")]
     pub(crate) in_step: Cell<Option<u64>>,

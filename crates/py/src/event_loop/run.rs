@@ -15,12 +15,19 @@ use crate::{listener, stdlib, transport};
 /// Turns until `stop()`. An error is a `KeyboardInterrupt` or `SystemExit`: everything else is reported and the loop
 /// goes on.
 fn run_until_stopped(this: This<'_, LoopCore>) -> PyResult<()> {
-    loop {
-        turn(this)?;
-        if this.stopping.get() {
-            return Ok(());
+    let outcome = loop {
+        let outcome = turn(this);
+        if outcome.is_err() || this.stopping.get() {
+            break outcome;
         }
-    }
+    };
+    outcome.and(task::tidy_current(this))
+}
+
+/// One turn by itself.
+fn run_once(this: This<'_, LoopCore>) -> PyResult<()> {
+    let outcome = turn(this);
+    outcome.and(task::tidy_current(this))
 }
 
 /// One pass.
@@ -28,6 +35,7 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
     let py = this.py();
     let kernel = this.kernel()?;
     let mut slept = false;
+    let mut tidied = Ok(());
     let mut asked = ask_own_clock(this, &kernel);
     if asked.is_ok() {
         let outcome = kernel.turn(
@@ -37,6 +45,7 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
                 }
                 slept = true;
                 this.contexts.forget();
+                tidied = task::tidy_current(this);
                 let outcome = gil::released(py, || world.wait(timeout, events));
                 asked = ask_own_clock(this, &kernel);
                 outcome
@@ -57,6 +66,7 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
         }
     }
     asked?;
+    tidied?;
     if slept {
         gil::check_signals(py)
     } else {
@@ -106,6 +116,11 @@ fn run(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
 fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     let py = this.py();
     let object = callback.object();
+    let is_step = matches!(callback, Callback::Step(_) | Callback::Wakeup(_));
+    this.step_in_turn.set(is_step);
+    if !is_step {
+        task::tidy_current(this)?;
+    }
     let outcome = border::catch(|| match callback {
         Callback::Handle(_) => match This::<Handle>::instance(py, object) {
             Some(handle) => Handle::run(handle, this),
@@ -195,7 +210,7 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
             c"_run_once",
             // As above: an exception that is dropped on the way is gone at once.
             |this| {
-                Python::try_attach(|_py| turn(this)).unwrap_or_else(|| turn(this))?;
+                Python::try_attach(|_py| run_once(this)).unwrap_or_else(|| run_once(this))?;
                 Ok(Obj::none(this.py()))
             },
             c"_run_once($self, /)\n--\n\nOne turn.",

@@ -3,13 +3,15 @@
 //! Owns: telling whether that is so, and the waits that call them. Leaves out: entering what is all ours, which
 //! `lock` and `semaphore` do in one wait.
 
+use std::cell::Cell;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::Binding;
 use crate::ffi::args::Signature;
-use crate::ffi::{Args, Obj, call};
+use crate::ffi::{Args, Obj, call, class};
 use crate::wait::delegate::{self, Step};
 use crate::wait::{Kind, Next, raise, time_is_up, wake};
 
@@ -17,6 +19,8 @@ use crate::wait::{Kind, Next, raise, time_is_up, wake};
 pub struct Method {
     name: Obj,
     own: Obj,
+    /// The version of the class that was last seen to have this method and no other.
+    seen: Cell<u32>,
 }
 
 impl Method {
@@ -24,7 +28,8 @@ impl Method {
     pub fn of(py: Python<'_>, class: &Obj, name: &str) -> PyResult<Self> {
         let own = class.bind(py).getattr(name)?.into();
         let name = PyString::intern(py, name).into_any().into();
-        Ok(Self { name, own })
+        let seen = Cell::new(0);
+        Ok(Self { name, own, seen })
     }
 
     /// Whether `object.name` is this method, and not one that a derived class or an attribute of the object puts in
@@ -33,8 +38,17 @@ impl Method {
         if binding.altered.get() {
             return Ok(false);
         }
+        let version = class::version(object);
+        if version != 0 && version == self.seen.get() {
+            return Ok(true);
+        }
         let name = self.name.bind(py).cast::<PyString>()?;
-        Ok(call::class_attribute(py, object, name)?.is(&self.own))
+        let is_own = call::class_attribute(py, object, name)?.is(&self.own);
+        if is_own {
+            // Asked again: looking something up gives a class without a version a new one.
+            self.seen.set(class::version(object));
+        }
+        Ok(is_own)
     }
 
     /// Whether the callable is this method bound to the object.

@@ -2,11 +2,16 @@
 //!
 //! Up to Python 3.13 asyncio keeps a dict from loop to task, which is written here directly; later versions keep it in
 //! the thread state, which is written directly too when [`records`] knows where.
+//!
+//! Trade: between two steps the dict goes on saying that the first task is current, as long as nothing runs that could
+//! ask. The second step replaces the entry; before anything else is run, and before the loop sleeps or ends, it is
+//! removed. In debug mode each step checks and removes its own, as asyncio does.
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use super::Task;
+use crate::event_loop::LoopCore;
 use crate::ffi::{Obj, This, call, records};
 use crate::stdlib;
 
@@ -16,6 +21,16 @@ pub fn while_current(this: This<'_, Task>, body: impl FnOnce() -> PyResult<()>) 
     let (event_loop, task) = (this.future.home.object(py)?, this.object());
     match &stdlib::get().current_tasks {
         Some(tasks) => {
+            if let Some(outcome) = in_a_row(this, tasks, &event_loop, &task) {
+                outcome?;
+                let outcome = body();
+                this.future.home.with_ours(py, |event_loop| {
+                    event_loop
+                        .current
+                        .set(Current::Left(task.as_ptr() as usize));
+                });
+                return outcome;
+            }
             if let Some(running) = call::dict_get(py, tasks, &event_loop)? {
                 let (task, running) = (task.bind(py).repr()?, running.bind(py).repr()?);
                 return Err(PyRuntimeError::new_err(format!(
@@ -43,6 +58,57 @@ pub fn while_current(this: This<'_, Task>, body: impl FnOnce() -> PyResult<()>) 
             }
             outcome
         }
+    }
+}
+
+/// What the loop's entry in asyncio's dict is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Current {
+    /// Nothing of ours that could be replaced: there is none, or a step is under way.
+    #[default]
+    None,
+    /// The task of a step that is over, by its address; the dict keeps it alive.
+    Left(usize),
+}
+
+/// Makes the task current if this is a step of a loop's turn, where the entry may stay until something else is run.
+/// `None` if it is not, or if there is something to check.
+fn in_a_row(
+    this: This<'_, Task>,
+    tasks: &Obj,
+    event_loop: &Obj,
+    task: &Obj,
+) -> Option<PyResult<()>> {
+    let py = this.py();
+    let left = this.future.home.with_ours(py, |event_loop| {
+        let in_turn = event_loop.step_in_turn.take() && !event_loop.debug.get();
+        in_turn.then(|| event_loop.current.take())
+    });
+    match left.flatten()? {
+        Current::Left(_) => {}
+        // The first in a row looks whether somebody else is there.
+        Current::None => match call::dict_get(py, tasks, event_loop) {
+            Ok(None) => {}
+            Ok(Some(_)) => return None,
+            Err(error) => return Some(Err(error)),
+        },
+    }
+    Some(call::dict_set(py, tasks, event_loop, task))
+}
+
+/// Something else than a step comes now: removes what the last one has left.
+pub fn tidy(event_loop: This<'_, LoopCore>) -> PyResult<()> {
+    let Current::Left(left) = event_loop.current.take() else {
+        return Ok(());
+    };
+    let Some(tasks) = &stdlib::get().current_tasks else {
+        return Ok(());
+    };
+    let (py, event_loop) = (event_loop.py(), event_loop.object());
+    match call::dict_get(py, tasks, &event_loop)? {
+        Some(task) if task.as_ptr() as usize == left => call::dict_remove(py, tasks, &event_loop),
+        // Somebody has put another there, who will take it away too.
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -39,6 +39,7 @@ use crate::wait::Wait;
 
 pub use all::list as all_tasks;
 pub use cancel::cancel;
+pub use current::{Current, tidy as tidy_current};
 pub use step::{ends_the_run, run_step, run_wakeup};
 
 /// A coroutine that the loop drives.
