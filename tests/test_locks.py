@@ -130,7 +130,7 @@ def test_constructors_refuse_what_asyncios_refuse(classes):
     for make in (classes.Semaphore, classes.BoundedSemaphore):
         with pytest.raises(ValueError, match="Semaphore initial value must be >= 0"):
             make(-1)
-    with pytest.raises(ValueError, match="parties must be > 0"):
+    with pytest.raises(ValueError, match="parties must be >"):
         classes.Barrier(0)
 
 
@@ -140,7 +140,9 @@ def test_coroutine_functions_look_like_asyncios():
             if hasattr(stock, name):
                 ours = getattr(thing, name)
                 assert inspect.iscoroutinefunction(ours) or sys_is_old(), name
-                assert asyncio.iscoroutinefunction(ours) or sys_is_old(), name
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    assert asyncio.iscoroutinefunction(ours) or sys_is_old(), name
                 assert inspect.signature(ours) == inspect.signature(getattr(stock, name)), name
 
 
