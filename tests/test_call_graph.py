@@ -124,6 +124,169 @@ def test_groups_are_in_the_graph(loop, run):
     run(main())
 
 
+def graph_of(task):
+    """The call graph as text: each future with the functions of the program, and below it who awaits it.
+
+    A native coroutine function has no frame, so asyncio's own functions are left out.
+    """
+    own = os.path.dirname(asyncio.__file__)
+
+    def lines(graph, depth):
+        code = [entry.frame.f_code for entry in graph.call_stack]
+        calls = [each.co_name for each in code if not each.co_filename.startswith(own)]
+        name = graph.future.get_name() if isinstance(graph.future, asyncio.Task) else "future"
+        yield "  " * depth + f"{name}: {' < '.join(calls)}"
+        for above in sorted(list(lines(above, depth + 1)) for above in graph.awaited_by):
+            yield from above
+
+    return list(lines(asyncio.capture_call_graph(task), 0))
+
+
+async def by_wait_for(names, member, inner):
+    await names.wait_for(branch(inner), 100)
+
+
+async def by_nested_wait_for(names, member, inner):
+    await names.wait_for(names.wait_for(branch(member()), None), 100)
+
+
+async def by_gather(names, member, inner):
+    await names.gather(member(), member(), inner)
+
+
+async def by_task_group(names, member, inner):
+    async with names.TaskGroup() as group:
+        group.create_task(branch(inner), name="grouped")
+
+
+async def by_wait(names, member, inner):
+    await names.wait([member(), inner])
+
+
+async def by_as_completed(names, member, inner):
+    for each in names.as_completed([member(), inner]):
+        await each
+
+
+async def by_as_completed_async(names, member, inner):
+    async for each in names.as_completed([member(), inner]):
+        await each
+
+
+async def by_shield(names, member, inner):
+    await names.shield(inner)
+
+
+async def by_lock(names, member, inner):
+    lock = names.Lock()
+    await lock.acquire()
+
+    async def holds():
+        async with lock:
+            await leaf(inner)
+
+    task = member(holds(), "holds")
+    await turns()
+    lock.release()
+    await task
+
+
+async def by_condition_of_another_lock(names, member, inner):
+    class Slow(names.Lock):
+        async def acquire(self):
+            await leaf(inner)
+            return await super().acquire()
+
+    async with names.Condition(Slow()):
+        pass
+
+
+async def by_join(names, member, inner):
+    class Patient(names.Event):
+        async def wait(self):
+            await leaf(inner)
+
+    queue = names.Queue()
+    queue.put_nowait(1)
+    queue._finished = Patient()
+    await queue.join()
+
+
+WAYS = [
+    by_wait_for,
+    by_nested_wait_for,
+    by_gather,
+    by_task_group,
+    by_wait,
+    by_as_completed,
+    by_as_completed_async,
+    by_shield,
+    by_lock,
+    by_condition_of_another_lock,
+    by_join,
+]
+
+
+def graphs_of(names, way):
+    """The graphs of all futures, seen while everything waits, and how often each future is awaited afterwards."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        fut = loop.create_future()
+        members = []
+
+        def member(coroutine=None, name="member"):
+            members.append(loop.create_task(coroutine or leaf(fut), name=name))
+            return members[-1]
+
+        inner = member(branch(fut), "inner")
+        waiting = loop.create_task(way(names, member, inner), name="waiting")
+        await turns(6)
+        seen = [graph_of(each) for each in (fut, waiting, *members)]
+        fut.set_result(None)
+        await waiting
+        return seen, [each._asyncio_awaited_by for each in (fut, waiting, *members)]
+
+    return names.run(main())
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_the_graph_leads_through_native_waits(way):
+    import roundel
+
+    stock = graphs_of(asyncio, way)
+    assert any("waiting" in line for graph in stock[0][:1] for line in graph)
+    assert graphs_of(roundel, way) == stock
+
+
+def test_a_wait_is_followed_to_the_coroutine_it_awaits_or_ends_the_way():
+    import roundel
+
+    async def main():
+        fut = roundel.Future()
+        inner = branch(fut)
+        through, ends = roundel.wait_for(inner, 100), roundel.wait_for(fut, 100)
+        lock = roundel.Lock()
+        await lock.acquire()
+        ending = [ends, roundel.sleep(100), lock.acquire(), roundel.Event().wait(), roundel.Queue().get()]
+        assert not hasattr(through, "cr_await")
+        tasks = [asyncio.create_task(each) for each in (through, *ending)]
+        await turns()
+        assert through.cr_frame is inner.cr_frame
+        assert through.cr_await is inner.cr_await
+        for each in ending:
+            with pytest.raises(AttributeError, match="'roundel._roundel.Wait' object has no attribute 'cr_frame'"):
+                each.cr_frame  # noqa: B018
+            assert not hasattr(each, "cr_await")
+        for task in tasks:
+            asyncio.format_call_graph(task)
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert not hasattr(through, "cr_await")
+
+    roundel.run(main())
+
+
 def test_the_printed_graph_is_asyncios(loop, run, Task):
     async def main():
         fut = loop.create_future()
@@ -217,29 +380,33 @@ def test_a_step_outside_its_running_loop_is_refused(loop, run, reports):
 
 PROGRAM = """
 import asyncio, sys
-from {module} import run
+import {module} as names
 async def leaf():
-    await asyncio.Event().wait()
+    await names.Event().wait()
+async def waiting():
+    await names.wait_for(leaf(), 100)
 async def main():
-    async with asyncio.TaskGroup() as group:
+    async with names.TaskGroup() as group:
         group.create_task(leaf(), name="kid")
         group.create_task(leaf())
+        group.create_task(names.sleep(100), name="asleep")
+        group.create_task(names.wait_for(leaf(), 100), name="limited")
+        group.create_task(waiting(), name="waiting")
         await asyncio.sleep(0)
         print("ready", flush=True)
-run(main())
+names.run(main())
 """
 
 
-@pytest.mark.parametrize("module", ["asyncio", "roundel"])
-def test_asyncio_ps(module):
-    """`python -m asyncio pstree PID`, where the system lets one process read another."""
+def outside(command, module):
+    """What `python -m asyncio ps PID` prints, where the system lets one process read another."""
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(module=module)], stdout=subprocess.PIPE, text=True
     ) as program:
         try:
             assert program.stdout.readline() == "ready\n"
             seen = subprocess.run(
-                [sys.executable, "-m", "asyncio", "pstree", str(program.pid)],
+                [sys.executable, "-m", "asyncio", command, str(program.pid)],
                 capture_output=True,
                 text=True,
                 timeout=25,
@@ -249,9 +416,25 @@ def test_asyncio_ps(module):
     if "PermissionError" in seen.stderr or "permission" in seen.stderr.lower():
         pytest.skip("the system lets no process read another")
     assert seen.returncode == 0, seen.stderr
-    words = [line.split("(T) ")[1] for line in seen.stdout.splitlines() if "(T) " in line]
-    assert words == ["Task-1", "kid", "Task-2"]
-    assert seen.stdout.count("leaf") == 2
+    return seen.stdout
+
+
+@pytest.mark.parametrize("module", ["asyncio", "roundel"])
+def test_asyncio_pstree(module):
+    """A task whose coroutine is native is there too. What a native one awaits is not to be seen from outside."""
+    printed = outside("pstree", module)
+    words = [line.split("(T) ")[1] for line in printed.splitlines() if "(T) " in line]
+    assert words[0] == "Task-1"
+    assert sorted(words[1:]) == ["Task-2", "asleep", "kid", "limited", "waiting"]
+    assert printed.count("leaf") == (4 if module == "asyncio" else 2)
+    assert printed.count(" waiting <string>") == 1
+
+
+@pytest.mark.parametrize("module", ["asyncio", "roundel"])
+def test_asyncio_ps(module):
+    printed = outside("ps", module)
+    for name in ("Task-1", "Task-2", "asleep", "kid", "limited", "waiting"):
+        assert name in printed
 
 
 WITHOUT_RECORDS = """

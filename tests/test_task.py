@@ -546,6 +546,44 @@ def test_get_stack(loop, run):
     run(main())
 
 
+BEFORE_312 = pytest.mark.skipif(not PY312, reason="wait_for() is asyncio's own coroutine function before 3.12")
+
+
+@pytest.mark.parametrize(
+    "of",
+    [pytest.param("coroutine", marks=BEFORE_312), pytest.param("future", marks=BEFORE_312), "sleep"],
+)
+def test_get_stack_of_a_native_coroutine(of):
+    """Where asyncio shows its own function, roundel shows what it awaits, or nothing, and says so without an error."""
+    import roundel
+
+    async def waiter(fut):
+        await fut
+
+    async def main():
+        fut = roundel.Future()
+        task = roundel.create_task(
+            {
+                "coroutine": lambda: roundel.wait_for(waiter(fut), 100),
+                "future": lambda: roundel.wait_for(fut, 100),
+                "sleep": lambda: roundel.sleep(100),
+            }[of]()
+        )
+        for shown in ([], ["waiter"] if of == "coroutine" else []):
+            assert [frame.f_code.co_name for frame in task.get_stack()] == shown
+            assert [frame.f_code.co_name for frame in task.get_stack(limit=1)] == shown
+            printed = io.StringIO()
+            task.print_stack(file=printed)
+            assert printed.getvalue().startswith("Stack for <Task" if shown else "No stack for <Task")
+            assert ("in waiter" in printed.getvalue()) == bool(shown)
+            await turns()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.get_stack() == []
+
+    roundel.run(main())
+
+
 def test_get_stack_of_a_running_task(loop, run):
     def frames():
         return [frame.f_code.co_name for frame in asyncio.current_task().get_stack()]

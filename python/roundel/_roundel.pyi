@@ -211,6 +211,9 @@ class CoroutineFunction:
     def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
 class Wait(Coroutine[Any, Any, Any]):
+    # Those two where it awaits a coroutine in its turn, which has them.
+    cr_await: Any
+    cr_frame: Any
     cr_origin: Any
     cr_running: bool
     cr_suspended: bool

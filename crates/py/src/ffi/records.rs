@@ -74,11 +74,16 @@ pub fn prepare(py: Python<'_>, task: &Obj, future: &Obj) {
 // callers say which they need), so the fields that `find` located are theirs; nothing here runs while another thread
 // has the GIL.
 impl Records {
-    /// Fills in what is read from outside the process.
+    /// Fills in what is read from outside the process. There whatever stands in the place of the coroutine is taken for
+    /// one of the interpreter's own and its frame looked for at that offset, so no other object is put there: one that
+    /// is not would end the whole listing of `asyncio ps`.
     pub fn describe<T: Native>(&self, task: This<'_, T>, coroutine: &Obj, name: Obj) {
         // SAFETY: see above; each field holds null or a reference of its own, which asyncio's tp_clear gives up.
         unsafe {
-            self.replace(task.as_ptr(), self.coroutine, Some(coroutine.clone()));
+            let object = coroutine.as_ptr();
+            if ffi::PyCoro_CheckExact(object) != 0 || ffi::PyGen_CheckExact(object) != 0 {
+                self.replace(task.as_ptr(), self.coroutine, Some(coroutine.clone()));
+            }
             self.replace(task.as_ptr(), self.name, Some(name));
             task.as_ptr().cast::<u8>().add(self.is_task).write(1);
         }

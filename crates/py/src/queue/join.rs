@@ -9,9 +9,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::{Line, bind_loop, owner};
-use crate::ffi::coroutine::{self, Resumed};
 use crate::ffi::{Args, Obj, Slot, This, Visitor, call};
 use crate::stdlib;
+use crate::wait::delegate::{self, Step};
 use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
 
 /// Whether all items are done, and who waits for that.
@@ -90,18 +90,20 @@ impl Finished {
 pub static JOIN: Kind = Kind {
     qualname: "Queue.join",
     begin,
-    resume: |wait| match inner(wait) {
-        Some(inner) => go_on(wait, coroutine::send(wait.py(), &inner)),
-        None => {
+    resume: |wait| {
+        if wait.inner.is_empty() {
             leave(wait)?;
             Ok(Next::Return(Obj::none(wait.py())))
+        } else {
+            Ok(go_on(wait, delegate::resume(wait)?))
         }
     },
-    thrown: |wait, exception| match inner(wait) {
-        Some(inner) => go_on(wait, coroutine::throw(wait.py(), &inner, &exception)),
-        None => {
+    thrown: |wait, exception| {
+        if wait.inner.is_empty() {
             leave(wait)?;
             raise(wait, exception)
+        } else {
+            Ok(go_on(wait, delegate::throw(wait, &exception)?))
         }
     },
     told: wake,
@@ -139,21 +141,14 @@ fn begin(wait: This<'_, Wait>) -> PyResult<Next> {
     // An event that the program has, or one that is bound to another loop and says so.
     let event = finished.show(py)?;
     let waiting = call::call_method(py, &event, intern!(py, "wait"), [])?;
-    let inner = call::call_method(py, &waiting, intern!(py, "__await__"), [])?;
-    wait.value.set(inner.clone());
-    go_on(wait, coroutine::send(py, &inner))
+    Ok(go_on(wait, delegate::begin(wait, &waiting)?))
 }
 
-/// What waits in its place at the program's event.
-fn inner(wait: This<'_, Wait>) -> Option<Obj> {
-    wait.value.get()
-}
-
-fn go_on(wait: This<'_, Wait>, resumed: Resumed) -> PyResult<Next> {
-    match resumed {
-        Resumed::Yielded(value) => Ok(Next::Yield(value)),
-        Resumed::Returned(_) => Ok(Next::Return(Obj::none(wait.py()))),
-        Resumed::Raised(error) => Err(error),
+/// As far as what waits in its place at the program's event has come.
+fn go_on(wait: This<'_, Wait>, step: Step) -> Next {
+    match step {
+        Step::Yielded(value) => Next::Yield(value),
+        Step::Returned(_) => Next::Return(Obj::none(wait.py())),
     }
 }
 

@@ -66,6 +66,21 @@ fn repr(this: This<'_, Wait>) -> PyResult<Option<Obj>> {
     Ok(Some(PyString::new(py, &text).into_any().into()))
 }
 
+/// An attribute of the coroutine that it awaits. Those who follow what awaits what go through a wait as if the coroutine
+/// stood in its place; a wait that awaits none has no such attribute, which tells them that the way ends here.
+fn of_inner(this: This<'_, Wait>, name: &Bound<'_, PyString>) -> PyResult<Obj> {
+    let inner = this.inner.get();
+    let found = match &inner {
+        Some(inner) => inner.bind(this.py()).getattr_opt(name)?,
+        None => None,
+    };
+    found.map(Obj::from).ok_or_else(|| {
+        PyAttributeError::new_err(format!(
+            "'roundel._roundel.Wait' object has no attribute '{name}'"
+        ))
+    })
+}
+
 fn given(py: Python<'_>, resumed: Resumed) -> PyResult<Obj> {
     match resumed {
         Resumed::Yielded(value) => Ok(value),
@@ -183,6 +198,8 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             Ok(Obj::bool(this.py(), this.stage.get() == Stage::Running))
         })
         .getter(c"cr_origin", |this| Ok(Obj::none(this.py())))
+        .getter(c"cr_await", |this| of_inner(this, intern!(this.py(), "cr_await")))
+        .getter(c"cr_frame", |this| of_inner(this, intern!(this.py(), "cr_frame")))
         .getter(c"cr_suspended", |this| {
             let suspended = !matches!(
                 this.stage.get(),
