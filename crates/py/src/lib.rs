@@ -71,6 +71,7 @@ fn _set_metaclass(class: &Bound<'_, PyAny>, metaclass: &Bound<'_, PyAny>) -> PyR
 #[pyfunction]
 fn _keep_no_more(py: Python<'_>) {
     handle::keep_no_more(py);
+    wait::keep_no_more(py);
 }
 
 #[pymodule]

@@ -99,7 +99,7 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
 }
 
 fn is_cancelled(py: Python<'_>, future: &Obj) -> PyResult<bool> {
-    match future::with_exact(py, future, |future| future.state.get() == State::Cancelled) {
+    match future::with_exact(py, future, |future| future.state() == State::Cancelled) {
         Some(cancelled) => Ok(cancelled),
         None => call::call_method(py, future, intern!(py, "cancelled"), [])?
             .bind(py)

@@ -53,11 +53,11 @@ pub enum Ended {
 pub fn ended(py: Python<'_>, future: &Obj) -> PyResult<Ended> {
     let native = future::with_exact(py, future, |future| {
         let value = future.value().unwrap_or_else(|| Obj::none(py));
-        match future.state.get() {
+        match future.state() {
             State::Pending => None,
             State::Cancelled => Some(Ended::Cancelled),
             State::Raised => {
-                future.log_traceback.set(false);
+                future.set_log_traceback(false);
                 Some(Ended::Raised(value))
             }
             State::Returned => Some(Ended::Returned(value)),

@@ -7,12 +7,22 @@ use pyo3::prelude::*;
 use super::LoopCore;
 use crate::ffi::{Marked, Native, Obj, This, Visitor, call};
 
-/// A loop, with the answer to "is it ours" remembered beside it: one word.
+/// A loop, with the answer to "is it ours" remembered beside it, and two flags of whoever has it: one word.
 #[derive(Default)]
 pub struct Home(Marked);
 
-const FOREIGN: u8 = 0;
-const OURS: u8 = 1;
+const OURS: u8 = 0b001;
+const FLAGS: u8 = 0b110;
+
+/// What a future says about itself here, where there is room.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub enum Flag {
+    /// It has just given itself to a task.
+    Blocking = 0b010,
+    /// Nobody has asked for its exception.
+    LogTraceback = 0b100,
+}
 
 impl Home {
     /// A loop of ours.
@@ -23,7 +33,8 @@ impl Home {
     /// Whatever was given.
     pub fn set(&self, _py: Python<'_>, event_loop: Obj) {
         let ours = LoopCore::class().is_instance(&event_loop);
-        self.0.set(event_loop, if ours { OURS } else { FOREIGN });
+        let ours = if ours { OURS } else { 0 };
+        self.0.set(event_loop, self.0.mark() & FLAGS | ours);
     }
 
     /// The loop.
@@ -59,7 +70,7 @@ impl Home {
         py: Python<'_>,
         use_it: impl FnOnce(This<'_, LoopCore>) -> R,
     ) -> Option<R> {
-        if self.0.mark() != OURS {
+        if self.0.mark() & OURS == 0 {
             return None;
         }
         let object = self.0.get()?;
@@ -88,8 +99,20 @@ impl Home {
         visitor.marked(&self.0);
     }
 
-    /// Lets go of the loop.
+    /// Whether the flag is set.
+    pub fn flag(&self, flag: Flag) -> bool {
+        self.0.mark() & flag as u8 != 0
+    }
+
+    /// Sets or unsets the flag.
+    pub fn set_flag(&self, flag: Flag, set: bool) {
+        let others = self.0.mark() & !(flag as u8);
+        self.0
+            .set_mark(if set { others | flag as u8 } else { others });
+    }
+
+    /// Lets go of the loop; the flags stay.
     pub fn clear(&self) {
-        self.0.set(None, FOREIGN);
+        self.0.set(None, self.0.mark() & FLAGS);
     }
 }

@@ -35,7 +35,7 @@ use crate::task::Current;
 pub use alarm::{Alarm, Rings, When};
 pub use callback::Callback;
 use contexts::Contexts;
-pub use home::Home;
+pub use home::{Flag, Home};
 pub use sources::cancel_replaced;
 pub use watch::Watch;
 use world::{PyWorld, instant};

@@ -302,7 +302,10 @@ impl<T: Native> Builder<T> {
         );
         let pointer = size_of::<*mut c_void>();
         let (bases, offset) = match &base {
-            Base::Object => (None, size_of::<ffi::PyObject>().next_multiple_of(16)),
+            Base::Object => (
+                None,
+                size_of::<ffi::PyObject>().next_multiple_of(align_of::<T>()),
+            ),
             Base::Native(parent) => (
                 Some(parent.object(py)),
                 parent.offset.load(Ordering::Relaxed),
@@ -310,10 +313,16 @@ impl<T: Native> Builder<T> {
             Base::C(parent) | Base::Python(parent) => {
                 // SAFETY: both variants hold type objects: `stdlib` checked that when it looked them up.
                 let size = unsafe { (*parent.as_ptr().cast::<ffi::PyTypeObject>()).tp_basicsize };
-                (Some(parent.clone()), (size as usize).next_multiple_of(16))
+                (
+                    Some(parent.clone()),
+                    (size as usize).next_multiple_of(align_of::<T>()),
+                )
             }
         };
-        assert!(align_of::<T>() <= 16, "objects are aligned to 16 bytes");
+        assert!(
+            align_of::<T>() <= 16 && offset.is_multiple_of(align_of::<T>()),
+            "objects are aligned to 16 bytes, and values to what they need"
+        );
         let mut size = (offset + size_of::<T>()).next_multiple_of(pointer);
         let mut members = Vec::new();
         for (wanted, name) in [

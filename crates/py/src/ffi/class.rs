@@ -21,6 +21,7 @@ use pyo3::prelude::*;
 use super::border;
 use super::freeing::{self, Kept};
 use super::obj::{Marked, Obj, Slot};
+use super::word::{Growing, Numbered};
 
 /// A Rust type whose values live in Python objects.
 pub trait Native: Sized + 'static {
@@ -228,6 +229,16 @@ impl Visitor<'_> {
         self.pointer(slot.as_ptr());
     }
 
+    /// Shows the object that a growing field holds, if it does; what is in a box is for the caller.
+    pub fn growing<T>(&mut self, field: &Growing<T>) {
+        self.pointer(field.as_ptr());
+    }
+
+    /// Shows what a field holds, if it is an object.
+    pub fn numbered(&mut self, field: &Numbered) {
+        self.pointer(field.as_ptr());
+    }
+
     fn pointer(&mut self, pointer: *mut ffi::PyObject) {
         if self.result == 0 && !pointer.is_null() {
             // SAFETY: the collector's own function, on an object that the traversed one holds.
@@ -347,6 +358,8 @@ unsafe fn free<T: Native>(object: *mut ffi::PyObject) {
         clear_around::<T>(object);
         let kept = T::KEPT > 0
             && class == T::class().as_type()
+            // The next object in this memory would count as finalized.
+            && !(T::FINALIZES && ffi::PyObject_GC_IsFinalized(object) != 0)
             && T::class().kept.put(object, offset, T::KEPT);
         if !kept && let Some(free) = (*class).tp_free {
             free(object.cast());

@@ -24,9 +24,11 @@ pub mod method;
 pub mod obj;
 pub mod records;
 pub mod registry;
+pub mod word;
 
 pub use args::Args;
 pub use builder::{Base, Builder};
 pub use class::{Class, Native, This, Visitor};
 pub use function::CoroutineFunction;
 pub use obj::{Marked, Obj, Slot};
+pub use word::{Growing, Held, Numbered};

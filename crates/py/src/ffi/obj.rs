@@ -217,16 +217,16 @@ impl Slot {
     }
 }
 
-/// A [`Slot`] with room for two bits, which say something about its content; zero when nothing was said.
+/// A [`Slot`] with room for three bits, which say something about its content; zero when nothing was said.
 #[derive(Default)]
 #[repr(transparent)]
 pub struct Marked(Cell<Word>);
 
-/// A pointer to an object, or null, with two bits in it that are zero in every such pointer.
+/// A pointer to an object, or null, with three bits in it that are zero in every such pointer.
 #[derive(Clone, Copy)]
 struct Word(*mut ffi::PyObject);
 
-const MARKS: usize = 0b11;
+const MARKS: usize = 0b111;
 const _: () = assert!(align_of::<ffi::PyObject>() > MARKS);
 
 impl Default for Word {
@@ -283,6 +283,11 @@ impl Marked {
         let old = self.0.replace(Word::new(object.into(), mark));
         // SAFETY: the slot owned it, and has given it up.
         unsafe { Obj::from_owned(old.pointer()) }
+    }
+
+    /// Stores; what was said stays.
+    pub fn set_object(&self, object: impl Into<Option<Obj>>) {
+        self.set(object, self.mark());
     }
 
     /// Empties it, and forgets what was said.

@@ -4,6 +4,7 @@
 //! the object remembers, and the object takes itself off the list before it dies.
 
 use std::cell::RefCell;
+use std::num::NonZeroU32;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -13,7 +14,23 @@ use super::obj::Obj;
 
 /// Where an object stands in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry(u32);
+pub struct Entry(NonZeroU32);
+
+impl Entry {
+    /// No place of this list: what is listed in another way.
+    pub const ELSEWHERE: Self = Self(NonZeroU32::MAX);
+
+    /// One more than the index: no entry needs no room of its own.
+    fn at(index: usize) -> Self {
+        let number = u32::try_from(index + 1).ok().and_then(NonZeroU32::new);
+        let entry = number.map(Self).filter(|entry| *entry != Self::ELSEWHERE);
+        entry.unwrap_or_else(|| panic!("over four thousand million tasks"))
+    }
+
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 /// The list.
 #[derive(Default)]
@@ -24,29 +41,26 @@ pub struct Registry {
 #[derive(Default)]
 struct Entries {
     objects: Vec<*mut ffi::PyObject>,
-    free: Vec<u32>,
+    free: Vec<Entry>,
 }
 
 impl Registry {
     /// Puts an object on the list. It must call [`Registry::remove`] at the latest in its finalizer.
     pub fn add<T: Native>(&self, this: This<'_, T>) -> Entry {
         let mut entries = self.entries.borrow_mut();
-        if let Some(index) = entries.free.pop() {
-            entries.objects[index as usize] = this.as_ptr();
-            return Entry(index);
+        if let Some(entry) = entries.free.pop() {
+            entries.objects[entry.index()] = this.as_ptr();
+            return entry;
         }
         entries.objects.push(this.as_ptr());
-        Entry(
-            u32::try_from(entries.objects.len() - 1)
-                .unwrap_or_else(|_| panic!("over four thousand million tasks")),
-        )
+        Entry::at(entries.objects.len() - 1)
     }
 
     /// Takes an object off the list.
     pub fn remove(&self, entry: Entry) {
         let mut entries = self.entries.borrow_mut();
-        entries.objects[entry.0 as usize] = std::ptr::null_mut();
-        entries.free.push(entry.0);
+        entries.objects[entry.index()] = std::ptr::null_mut();
+        entries.free.push(entry);
     }
 
     /// The objects, in the order of their places.

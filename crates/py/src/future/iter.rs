@@ -62,7 +62,7 @@ fn resume(this: This<'_, FutureIter>) -> PyResult<Resumed> {
         if this.started.replace(true) {
             return Err(not_awaited());
         }
-        awaited.blocking.set(true);
+        awaited.set_blocking(true);
         return Ok(Resumed::Yielded(future.clone()));
     }
     this.future.set(None);

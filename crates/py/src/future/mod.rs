@@ -12,7 +12,6 @@ mod report;
 mod state;
 mod waiters;
 
-use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyValueError};
@@ -20,35 +19,55 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::combine::Gathering;
-use crate::event_loop::Home;
+use crate::event_loop::{Flag, Home};
 use crate::ffi::args::Signature;
-use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, class};
+use crate::ffi::{
+    Args, Base, Builder, Class, Growing, Marked, Native, Obj, Slot, This, Visitor, call, class,
+};
 use crate::stdlib;
 use crate::task::Task;
 
 pub use iter::thrown_in;
 pub use state::{
-    Outcome, State, cancel, cancelled_error, failure, outcome, raise, set_exception, set_result,
+    Outcome, State, cancel, cancelled_by, cancelled_error, failure, outcome, raise, set_exception,
+    set_result,
 };
-pub use waiters::{Waiter, Waiters, add_waiter, remove_native};
+pub use waiters::{Waiter, WaiterList, Waiters, add_waiter, remove_native};
 
 /// A result that is not there yet.
 #[derive(Default)]
 pub struct Future {
-    pub(crate) state: Cell<State>,
-    /// Set by `await` just before the future is yielded, so that a step can tell `await` from a bare `yield`.
-    pub(crate) blocking: Cell<bool>,
-    pub(crate) log_traceback: Cell<bool>,
+    /// With the two flags of a future, see [`Future::blocking`] and [`Future::log_traceback`].
     pub(crate) home: Home,
-    /// The result, or the exception once the state is `Raised`.
-    value: Slot,
+    /// Marked with the [`State`]. The result; the exception once that is `Raised`; once it is `Cancelled`, the
+    /// CancelledError that ended a task, which is raised to the first who asks; and while it is `Pending`, the context of
+    /// a single callback.
+    value: Marked,
+    /// A single waiter, marked if it is a callback; or everything that few futures have.
+    more: Growing<Rare>,
+}
+
+// With asyncio's fields in front of it, what one of the allocator's size classes holds.
+const _: () = assert!(size_of::<Future>() == size_of::<[usize; 3]>());
+
+/// What few futures have: more than one waiter, and these.
+#[derive(Default)]
+struct Rare {
+    waiters: WaiterList,
     /// The exception's traceback when it was set; given back to it when it is first raised.
     traceback: Slot,
-    pub(crate) cancel_message: Slot,
-    /// The CancelledError that ended a task, raised to the first who asks.
-    pub(crate) cancelled_error: Slot,
+    cancel_message: Slot,
     source_traceback: Slot,
-    waiters: RefCell<Waiters>,
+}
+
+impl Rare {
+    fn slots(&self) -> [&Slot; 3] {
+        [
+            &self.traceback,
+            &self.cancel_message,
+            &self.source_traceback,
+        ]
+    }
 }
 
 static CLASS: Class = Class::new();
@@ -68,35 +87,32 @@ impl Native for Future {
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.home.traverse(visitor);
-        for slot in [
-            &self.value,
-            &self.traceback,
-            &self.cancel_message,
-            &self.cancelled_error,
-            &self.source_traceback,
-        ] {
-            visitor.slot(slot);
-        }
-        // Borrowed only while its vector moves, when no collection can start; skipping it would be safe all the same.
-        if let Ok(waiters) = self.waiters.try_borrow() {
-            waiters.iter().for_each(|waiter| waiter.traverse(visitor));
+        visitor.marked(&self.value);
+        visitor.growing(&self.more);
+        if let Some(rare) = self.more.grown() {
+            for slot in rare.slots() {
+                visitor.slot(slot);
+            }
+            rare.waiters.traverse(visitor);
         }
     }
     fn clear(&self) {
         self.home.clear();
-        for slot in [
-            &self.value,
-            &self.traceback,
-            &self.cancel_message,
-            &self.cancelled_error,
-            &self.source_traceback,
-        ] {
-            slot.set(None);
+        // Both first: what goes with them may run Python code, which must not find one without the other.
+        let waiter = (
+            self.more.take(),
+            self.value.replace(None, self.value.mark()),
+        );
+        drop(waiter);
+        if let Some(rare) = self.more.grown() {
+            for slot in rare.slots() {
+                slot.set(None);
+            }
+            drop(rare.waiters.take());
         }
-        drop(self.waiters.take());
     }
     fn needs_finalizer(&self) -> bool {
-        self.log_traceback.get()
+        self.log_traceback()
     }
     fn finalize(this: This<'_, Self>) {
         report::never_retrieved(this);
@@ -137,8 +153,9 @@ impl Future {
 
     /// In debug mode, keeps the stack that leads here.
     pub fn start_tracing(&self, py: Python<'_>) -> PyResult<()> {
-        self.source_traceback
-            .set(traceback_if_debug(py, &self.home)?);
+        if let Some(traceback) = traceback_if_debug(py, &self.home)? {
+            self.rare().source_traceback.set(traceback);
+        }
         Ok(())
     }
 
@@ -150,26 +167,76 @@ impl Future {
             _ => call::call(py, &stdlib::get().get_event_loop, [])?,
         };
         this.clear();
-        this.state.set(State::Pending);
-        this.blocking.set(false);
-        this.log_traceback.set(false);
+        this.value.set_mark(State::Pending as u8);
+        this.set_blocking(false);
+        this.set_log_traceback(false);
         this.home.set(py, event_loop);
         this.start_tracing(py)
     }
 
     /// Whether it is finished or cancelled.
     pub fn is_done(&self) -> bool {
-        self.state.get() != State::Pending
+        self.state() != State::Pending
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> State {
+        State::of_mark(self.value.mark())
     }
 
     /// The result or the exception, if it has one.
     pub fn value(&self) -> Option<Obj> {
-        self.value.get()
+        match self.state() {
+            State::Returned | State::Raised => self.value.get(),
+            State::Pending | State::Cancelled => None,
+        }
+    }
+
+    /// Set by `await` just before the future is yielded, so that a step can tell `await` from a bare `yield`.
+    pub fn blocking(&self) -> bool {
+        self.home.flag(Flag::Blocking)
+    }
+
+    /// Sets what [`Future::blocking`] says.
+    pub fn set_blocking(&self, blocking: bool) {
+        self.home.set_flag(Flag::Blocking, blocking);
+    }
+
+    /// Whether its exception is reported if nobody has asked for it when it is freed.
+    pub fn log_traceback(&self) -> bool {
+        self.home.flag(Flag::LogTraceback)
+    }
+
+    /// Sets what [`Future::log_traceback`] says.
+    pub fn set_log_traceback(&self, log: bool) {
+        self.home.set_flag(Flag::LogTraceback, log);
+    }
+
+    /// The message of the last request to cancel it.
+    pub fn cancel_message(&self) -> Option<Obj> {
+        self.more.grown()?.cancel_message.get()
+    }
+
+    /// Sets what [`Future::cancel_message`] says.
+    pub fn set_cancel_message(&self, message: Option<Obj>) {
+        if message.is_some() {
+            self.rare().cancel_message.set(message);
+        } else if let Some(rare) = self.more.grown() {
+            rare.cancel_message.set(None);
+        }
     }
 
     /// The stack at the time of creation, in debug mode.
     pub fn source_traceback(&self) -> Option<Obj> {
-        self.source_traceback.get()
+        self.more.grown()?.source_traceback.get()
+    }
+
+    fn rare(&self) -> &Rare {
+        let (rare, waiter) = self.more.grow();
+        if let Some((object, is_callback)) = waiter {
+            rare.waiters.push(self.as_waiter(object, is_callback));
+        }
+        rare
     }
 }
 
@@ -315,7 +382,7 @@ pub fn with_future<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
             c"cancelled",
             |this| Ok(Obj::bool(
                 this.py(),
-                T::future(this).state.get() == State::Cancelled
+                T::future(this).state() == State::Cancelled
             )),
             c"cancelled($self, /)\n--\n\nWhether it was cancelled.",
         )
@@ -362,10 +429,10 @@ fn attributes<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
     builder
         .property(
             c"_asyncio_future_blocking",
-            |this| Ok(Obj::bool(this.py(), T::future(this).blocking.get())),
+            |this| Ok(Obj::bool(this.py(), T::future(this).blocking())),
             |this, value| {
                 let blocking = value.ok_or_else(not_deleted)?.bind(this.py()).is_truthy()?;
-                T::future(this).blocking.set(blocking);
+                T::future(this).set_blocking(blocking);
                 Ok(())
             },
         )
@@ -373,46 +440,52 @@ fn attributes<T: AsFuture>(builder: Builder<T>) -> Builder<T> {
             Ok(T::future(this).home.object_or_none(this.py()))
         })
         .getter(c"_state", |this| {
-            Ok(T::future(this).state.get().name(this.py()))
+            Ok(T::future(this).state().name(this.py()))
         })
         .getter(c"_result", |this| {
             let future = T::future(this);
-            match future.state.get() {
+            match future.state() {
                 State::Returned => Ok(future.value.get_or_none(this.py())),
                 State::Pending | State::Cancelled | State::Raised => Ok(Obj::none(this.py())),
             }
         })
         .getter(c"_exception", |this| {
             let future = T::future(this);
-            match future.state.get() {
+            match future.state() {
                 State::Raised => Ok(future.value.get_or_none(this.py())),
                 State::Pending | State::Cancelled | State::Returned => Ok(Obj::none(this.py())),
             }
         })
         .getter(c"_callbacks", |this| waiters::as_list(T::future(this)))
         .getter(c"_source_traceback", |this| {
-            Ok(T::future(this).source_traceback.get_or_none(this.py()))
+            Ok(T::future(this)
+                .source_traceback()
+                .unwrap_or_else(|| Obj::none(this.py())))
         })
         .property(
             c"_cancel_message",
-            |this| Ok(T::future(this).cancel_message.get_or_none(this.py())),
+            |this| {
+                Ok(T::future(this)
+                    .cancel_message()
+                    .unwrap_or_else(|| Obj::none(this.py())))
+            },
             |this, value| {
                 let message = value.ok_or_else(not_deleted)?;
                 let message = (!message.is_none()).then_some(message);
-                T::future(this).cancel_message.set(message);
+                T::future(this).set_cancel_message(message);
                 Ok(())
             },
         )
         .property(
             c"_log_traceback",
-            |this| Ok(Obj::bool(this.py(), T::future(this).log_traceback.get())),
+            |this| Ok(Obj::bool(this.py(), T::future(this).log_traceback())),
             |this, value| {
                 if value.ok_or_else(not_deleted)?.bind(this.py()).is_truthy()? {
                     return Err(PyValueError::new_err(
                         "_log_traceback can only be set to False",
                     ));
                 }
-                T::future(this).log_traceback.set(false);
+                T::future(this).set_log_traceback(false);
                 Ok(())
             },
         )

@@ -8,10 +8,10 @@ use crate::ffi::{This, border};
 
 /// Reports the exception of a future that dies with it unread, through its loop's exception handler.
 pub fn never_retrieved(this: This<'_, Future>) {
-    if !this.log_traceback.get() || this.state.get() != State::Raised {
+    if !this.log_traceback() || this.state() != State::Raised {
         return;
     }
-    this.log_traceback.set(false);
+    this.set_log_traceback(false);
     if let Err(error) = report(this) {
         border::unraisable(this.py(), error, &this.object());
     }

@@ -12,11 +12,11 @@ use crate::ffi::{Obj, This, call};
 use crate::stdlib;
 
 /// Where a future is in its life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum State {
     /// Not done.
-    #[default]
-    Pending,
+    Pending = 0,
     /// Cancelled before it had a result.
     Cancelled,
     /// Done with a result.
@@ -26,6 +26,17 @@ pub enum State {
 }
 
 impl State {
+    /// The state that the mark of a future's value stands for.
+    pub(super) fn of_mark(mark: u8) -> Self {
+        const STATES: [State; 4] = [
+            State::Pending,
+            State::Cancelled,
+            State::Returned,
+            State::Raised,
+        ];
+        STATES[usize::from(mark & 0b11)]
+    }
+
     /// asyncio's name: it calls both ways of being finished by one.
     pub fn name(self, py: Python<'_>) -> Obj {
         match self {
@@ -65,9 +76,14 @@ fn pending(this: This<'_, Future>) -> PyResult<()> {
 /// `Pending` to `Returned`.
 pub fn set_result(this: This<'_, Future>, result: Obj) -> PyResult<()> {
     pending(this)?;
-    this.value.set(result);
-    this.state.set(State::Returned);
-    waiters::schedule(this)
+    end(this, State::Returned, Some(result))
+}
+
+/// Out of `Pending`. The waiters are taken first: one of them may be in the place of the value.
+fn end(this: This<'_, Future>, state: State, value: Option<Obj>) -> PyResult<()> {
+    let waiters = this.take_waiters();
+    this.value.set(value, state as u8);
+    waiters::tell_all(this, &waiters)
 }
 
 /// `Pending` to `Raised`, with what `set_exception` may be given: an exception or an exception class.
@@ -90,7 +106,7 @@ pub fn set_exception(this: This<'_, Future>, exception: Obj) -> PyResult<()> {
         exception = refuse_stop_iteration(py, exception)?;
     }
     raise(this, exception)?;
-    this.log_traceback.set(true);
+    this.set_log_traceback(true);
     Ok(())
 }
 
@@ -113,33 +129,47 @@ fn refuse_stop_iteration(py: Python<'_>, exception: Obj) -> PyResult<Obj> {
 pub fn raise(this: This<'_, Future>, exception: Obj) -> PyResult<()> {
     let py = this.py();
     let traceback = exception.bind(py).getattr(intern!(py, "__traceback__"))?;
-    this.traceback
-        .set((!traceback.is_none()).then(|| traceback.into()));
-    this.value.set(exception);
-    this.state.set(State::Raised);
-    waiters::schedule(this)
+    let waiters = this.take_waiters();
+    if !traceback.is_none() {
+        this.rare().traceback.set(Obj::from(traceback));
+    }
+    this.value.set(exception, State::Raised as u8);
+    waiters::tell_all(this, &waiters)
 }
 
 /// `Pending` to `Cancelled`. False if it was done already.
 pub fn cancel(this: This<'_, Future>, message: Option<Obj>) -> PyResult<bool> {
-    this.log_traceback.set(false);
+    this.set_log_traceback(false);
     if this.is_done() {
         return Ok(false);
     }
-    this.state.set(State::Cancelled);
-    this.cancel_message.set(message);
-    waiters::schedule(this)?;
+    let waiters = this.take_waiters();
+    this.set_cancel_message(message);
+    this.value.set(None, State::Cancelled as u8);
+    waiters::tell_all(this, &waiters)?;
     Ok(true)
+}
+
+/// `Pending` to `Cancelled`, of a task whose coroutine has let this error out.
+pub fn cancelled_by(this: This<'_, Future>, error: Obj) -> PyResult<()> {
+    this.set_log_traceback(false);
+    if this.is_done() {
+        return Ok(());
+    }
+    this.set_cancel_message(None);
+    end(this, State::Cancelled, Some(error))
 }
 
 /// The `CancelledError` that stands for this future's cancellation: the one that ended the task, the first time.
 pub fn cancelled_error(this: This<'_, Future>) -> PyResult<Obj> {
     let py = this.py();
-    if let Some(error) = this.cancelled_error.take() {
+    if this.state() == State::Cancelled
+        && let Some(error) = this.value.replace(None, State::Cancelled as u8)
+    {
         return Ok(error);
     }
     let class = &stdlib::get().cancelled_error;
-    match this.cancel_message.get() {
+    match this.cancel_message() {
         Some(message) => call::call(py, class, [&message]),
         None => call::call(py, class, []),
     }
@@ -147,17 +177,17 @@ pub fn cancelled_error(this: This<'_, Future>) -> PyResult<Obj> {
 
 /// What the future gives, for a task that waited for it or for `result()`.
 pub fn outcome(this: This<'_, Future>) -> PyResult<Outcome> {
-    match this.state.get() {
+    match this.state() {
         State::Pending => Err(invalid("Result is not set.")),
         State::Cancelled => Ok(Outcome::Exception(cancelled_error(this)?)),
         State::Returned => {
-            this.log_traceback.set(false);
+            this.set_log_traceback(false);
             Ok(Outcome::Value(this.value.get_or_none(this.py())))
         }
         State::Raised => {
-            this.log_traceback.set(false);
+            this.set_log_traceback(false);
             let exception = this.value.get_or_none(this.py());
-            let traceback = this.traceback.take();
+            let traceback = this.more.grown().and_then(|rare| rare.traceback.take());
             restore_traceback(this.py(), &exception, traceback)?;
             Ok(Outcome::Exception(exception))
         }
@@ -183,15 +213,15 @@ pub fn result(this: This<'_, Future>) -> PyResult<Obj> {
 /// `exception()`.
 pub fn exception(this: This<'_, Future>) -> PyResult<Obj> {
     let py = this.py();
-    match this.state.get() {
+    match this.state() {
         State::Pending => Err(invalid("Exception is not set.")),
         State::Cancelled => Err(call::raised(py, &cancelled_error(this)?)),
         State::Returned => {
-            this.log_traceback.set(false);
+            this.set_log_traceback(false);
             Ok(Obj::none(py))
         }
         State::Raised => {
-            this.log_traceback.set(false);
+            this.set_log_traceback(false);
             Ok(this.value.get_or_none(py))
         }
     }
@@ -199,8 +229,8 @@ pub fn exception(this: This<'_, Future>) -> PyResult<Obj> {
 
 /// The exception of a future that is done, which counts as retrieved now; nothing if it returned or was cancelled.
 pub fn failure(this: This<'_, Future>) -> Option<Obj> {
-    this.log_traceback.set(false);
-    match this.state.get() {
+    this.set_log_traceback(false);
+    match this.state() {
         State::Raised => this.value.get(),
         State::Pending | State::Cancelled | State::Returned => None,
     }

@@ -1,6 +1,8 @@
 //! Who is told when a future is done: tasks, and callbacks with the context to call them in.
 //!
-//! Nearly every future has one waiter, so one is kept in place and only more are put into a list.
+//! Nearly every future has one waiter, so one is kept in the future and only more are put into a list.
+
+use std::cell::Cell;
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -41,7 +43,7 @@ impl Waiter {
     }
 }
 
-/// The waiters, in the order in which they came.
+/// Some waiters, in the order in which they came.
 #[derive(Clone, Default)]
 pub enum Waiters {
     /// Nobody.
@@ -63,6 +65,16 @@ impl Waiters {
         }
     }
 
+    /// In order, each given away.
+    pub fn into_iter(self) -> impl Iterator<Item = Waiter> {
+        let (one, many) = match self {
+            Waiters::None => (None, Vec::new()),
+            Waiters::One(waiter) => (Some(waiter), Vec::new()),
+            Waiters::Many(waiters) => (None, waiters),
+        };
+        one.into_iter().chain(many)
+    }
+
     /// Adds one at the end.
     pub fn push(&mut self, waiter: Waiter) {
         *self = match std::mem::take(self) {
@@ -73,6 +85,90 @@ impl Waiters {
                 Waiters::Many(waiters)
             }
         };
+    }
+}
+
+/// A list of waiters in an object.
+#[derive(Default)]
+pub struct WaiterList(Cell<Vec<Waiter>>);
+
+impl WaiterList {
+    /// Adds one at the end.
+    pub fn push(&self, waiter: Waiter) {
+        let mut waiters = self.0.take();
+        waiters.push(waiter);
+        self.0.set(waiters);
+    }
+
+    /// Takes all out.
+    pub fn take(&self) -> Waiters {
+        let waiters = self.0.take();
+        if waiters.is_empty() {
+            Waiters::None
+        } else {
+            Waiters::Many(waiters)
+        }
+    }
+
+    /// Shows the collector what they hold.
+    pub fn traverse(&self, visitor: &mut Visitor<'_>) {
+        // Taken out and put back: nothing else runs in between.
+        let waiters = self.0.take();
+        waiters.iter().for_each(|waiter| waiter.traverse(visitor));
+        self.0.set(waiters);
+    }
+}
+
+const NATIVE: bool = false;
+const CALLBACK: bool = true;
+
+impl Future {
+    /// What was the single waiter of a pending future. The context of a callback is in the value's place.
+    pub(super) fn as_waiter(&self, object: Obj, is_callback: bool) -> Waiter {
+        match is_callback.then(|| self.value.take()).flatten() {
+            Some(context) => Waiter::Callback(object, context),
+            None => Waiter::Native(object),
+        }
+    }
+
+    fn push_waiter(&self, waiter: Waiter) {
+        if !self.more.is_empty() {
+            return self.rare().waiters.push(waiter);
+        }
+        let (object, mark) = match waiter {
+            Waiter::Native(native) => (native, NATIVE),
+            Waiter::Callback(callback, context) => {
+                self.value.set_object(context);
+                (callback, CALLBACK)
+            }
+        };
+        let full = self.more.put(object, mark);
+        debug_assert!(full.is_ok(), "nothing was there");
+    }
+
+    /// Takes the waiters of a future out.
+    pub(super) fn take_waiters(&self) -> Waiters {
+        match self.more.take() {
+            Some((object, is_callback)) => Waiters::One(self.as_waiter(object, is_callback)),
+            None => self
+                .more
+                .grown()
+                .map_or(Waiters::None, |rare| rare.waiters.take()),
+        }
+    }
+
+    /// Puts waiters that were taken out back, in front of any who came since.
+    fn put_back(&self, waiters: Waiters) {
+        let since = self.take_waiters();
+        for waiter in waiters.into_iter().chain(since.into_iter()) {
+            self.push_waiter(waiter);
+        }
+    }
+
+    fn waiters(&self) -> Waiters {
+        let waiters = self.take_waiters();
+        self.put_back(waiters.clone());
+        waiters
     }
 }
 
@@ -91,7 +187,7 @@ pub fn add_waiter(this: This<'_, Future>, waiter: Waiter) -> PyResult<()> {
     if this.is_done() {
         return tell(this, &waiter);
     }
-    this.waiters.borrow_mut().push(waiter);
+    this.push_waiter(waiter);
     Ok(())
 }
 
@@ -112,9 +208,8 @@ fn wake(this: This<'_, Future>, waiting: &Obj) -> PyResult<()> {
     }
 }
 
-/// Tells everyone, in order, and forgets them.
-pub fn schedule(this: This<'_, Future>) -> PyResult<()> {
-    let waiters = this.waiters.take();
+/// Tells those who have waited, in order.
+pub fn tell_all(this: This<'_, Future>, waiters: &Waiters) -> PyResult<()> {
     waiters.iter().try_for_each(|waiter| tell(this, waiter))
 }
 
@@ -122,7 +217,7 @@ pub fn schedule(this: This<'_, Future>) -> PyResult<()> {
 /// whatever the list has become.
 pub fn remove_callback(this: This<'_, Future>, callback: &Obj) -> PyResult<i64> {
     let py = this.py();
-    let before = this.waiters.borrow().clone();
+    let before = this.waiters();
     let mut equal = Vec::new();
     for waiter in before.iter() {
         let candidate = match waiter {
@@ -137,7 +232,7 @@ pub fn remove_callback(this: This<'_, Future>, callback: &Obj) -> PyResult<i64> 
         return Ok(0);
     }
     let (mut kept, mut removed) = (Waiters::None, 0);
-    let old = this.waiters.take();
+    let old = this.take_waiters();
     for waiter in old.iter() {
         if equal.iter().any(|gone| gone.is(waiter)) {
             removed += 1;
@@ -145,8 +240,8 @@ pub fn remove_callback(this: This<'_, Future>, callback: &Obj) -> PyResult<i64> 
             kept.push(waiter.clone());
         }
     }
-    let empty = this.waiters.replace(kept);
-    drop((old, empty, before));
+    this.put_back(kept);
+    drop((old, before));
     Ok(removed)
 }
 
@@ -161,7 +256,7 @@ fn callable(py: Python<'_>, native: &Obj) -> PyResult<Obj> {
 
 /// Takes a native waiter out.
 pub fn remove_native(this: This<'_, Future>, native: &Obj) {
-    let old = this.waiters.take();
+    let old = this.take_waiters();
     let mut kept = Waiters::None;
     for waiter in old.iter() {
         match waiter {
@@ -169,13 +264,14 @@ pub fn remove_native(this: This<'_, Future>, native: &Obj) {
             Waiter::Native(_) | Waiter::Callback(..) => kept.push(waiter.clone()),
         }
     }
-    drop((this.waiters.replace(kept), old));
+    this.put_back(kept);
+    drop(old);
 }
 
 /// `_callbacks`: a list of pairs, or None.
 pub fn as_list(this: This<'_, Future>) -> PyResult<Obj> {
     let py = this.py();
-    let waiters = this.waiters.borrow().clone();
+    let waiters = this.waiters();
     let mut pairs = Vec::new();
     for waiter in waiters.iter() {
         let (callback, context) = match waiter {

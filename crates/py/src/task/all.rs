@@ -14,19 +14,12 @@ use crate::stdlib;
 
 static TASKS: Global<Registry> = Global::new();
 
-/// Where a task is listed. It leaves the list when it is done, in its finalizer, or at the very latest before its
-/// memory goes ([`Native::last`](crate::ffi::Native::last)): a finalizer runs once only, also for an object that came
+/// Where a task is listed, if it is. It leaves the list when it is done, in its finalizer, or at the very latest before
+/// its memory goes ([`Native::last`](crate::ffi::Native::last)): a finalizer runs once only, also for an object that came
 /// back to life and was made a task again, and not at all for a derived class with a `__del__` of its own.
-#[derive(Clone, Copy, Default)]
-pub enum Listed {
-    /// Nowhere: it is not pending.
-    #[default]
-    No,
-    /// On our own list.
-    Ours(Entry),
-    /// On asyncio's.
-    Asyncios,
-}
+///
+/// On asyncio's own list a task has no place: the entry is then [`Entry::ELSEWHERE`].
+pub type Listed = Option<Entry>;
 
 /// Makes the list.
 pub fn prepare() {
@@ -36,30 +29,31 @@ pub fn prepare() {
 /// Puts a task on the list.
 pub fn remember(this: This<'_, Task>) -> PyResult<()> {
     forget(this);
-    if let Some(records) = records::get() {
+    let entry = if let Some(records) = records::get() {
         records.list(this);
-        this.listed.set(Listed::Asyncios);
+        Entry::ELSEWHERE
     } else if let Some(functions) = &stdlib::get().task_list {
         call::call(this.py(), &functions.add, [&this.object()])?;
-        this.listed.set(Listed::Asyncios);
+        Entry::ELSEWHERE
     } else {
-        this.listed.set(Listed::Ours(TASKS.get().add(this)));
-    }
+        TASKS.get().add(this)
+    };
+    this.listed.set(Some(entry));
     Ok(())
 }
 
 /// Takes it off, if it is on. Runs no Python code, and counts no reference: the task may be in its last moment.
 pub fn forget(this: This<'_, Task>) {
-    match this.listed.replace(Listed::No) {
-        Listed::No => {}
-        Listed::Ours(entry) => TASKS.get().remove(entry),
-        Listed::Asyncios => match (records::get(), &stdlib::get().task_list) {
-            (Some(records), _) => records.unlist(this),
-            (None, Some(functions)) => {
-                drop(call::call(this.py(), &functions.discard, [&this.lend()]))
-            }
-            (None, None) => {}
-        },
+    let Some(entry) = this.listed.take() else {
+        return;
+    };
+    if entry != Entry::ELSEWHERE {
+        return TASKS.get().remove(entry);
+    }
+    match (records::get(), &stdlib::get().task_list) {
+        (Some(records), _) => records.unlist(this),
+        (None, Some(functions)) => drop(call::call(this.py(), &functions.discard, [&this.lend()])),
+        (None, None) => {}
     }
 }
 

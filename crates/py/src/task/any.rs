@@ -29,7 +29,7 @@ pub fn request_cancel(py: Python<'_>, task: &Obj) -> PyResult<()> {
 /// `task.cancelling()`.
 pub fn cancelling(py: Python<'_>, task: &Obj) -> PyResult<i64> {
     match This::<Task>::exact(py, task) {
-        Some(task) => Ok(task.cancel_requests.get()),
+        Some(task) => Ok(task.cancel_requests.get().into()),
         None => call::call_method(py, task, intern!(py, "cancelling"), [])?
             .bind(py)
             .extract(),

@@ -4,7 +4,7 @@ use pyo3::exceptions::PyRecursionError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::{Task, observe};
+use super::{MUST_CANCEL, Task, observe};
 use crate::ffi::{Obj, This, call};
 use crate::future::{self, Future};
 use crate::stdlib;
@@ -26,17 +26,17 @@ pub fn cancel(this: This<'_, Task>, message: Option<Obj>) -> PyResult<bool> {
         let Some(current) = This::<Task>::instance(py, &task) else {
             return Ok(false);
         };
-        current.future.log_traceback.set(false);
+        current.future.set_log_traceback(false);
         if current.future.is_done() {
             // Whoever waits for it has a step on the ready queue; nobody does if this is where it began.
             return Ok(passed_on.is_some_and(|waiting: Obj| must_cancel(py, &waiting, message)));
         }
         current
             .cancel_requests
-            .set(current.cancel_requests.get() + 1);
+            .set(current.cancel_requests.get().saturating_add(1));
         observe::cancel_requested(current);
         // What it waits for may be a task that catches the request, so it stays remembered as what to cancel again.
-        let Some(awaited) = current.waiting_on.get() else {
+        let Some(awaited) = current.awaited() else {
             return Ok(must_cancel(py, &task, message));
         };
         if This::<Task>::exact(py, &awaited).is_none() {
@@ -54,15 +54,15 @@ pub fn cancel(this: This<'_, Task>, message: Option<Obj>) -> PyResult<bool> {
 /// A step of the task is on the ready queue, or it is running now: the request is delivered when it is next resumed.
 fn must_cancel(py: Python<'_>, task: &Obj, message: Option<Obj>) -> bool {
     if let Some(task) = This::<Task>::instance(py, task) {
-        task.must_cancel.set(true);
-        task.future.cancel_message.set(message);
+        task.set_mark(MUST_CANCEL, true);
+        task.future.set_cancel_message(message);
     }
     true
 }
 
 /// Passes a request that came while the task was running on to what it then awaited.
 pub fn cancel_awaited(this: This<'_, Task>, awaited: &Obj) -> PyResult<bool> {
-    cancel_object(this.py(), awaited, this.future.cancel_message.get())
+    cancel_object(this.py(), awaited, this.future.cancel_message())
 }
 
 fn cancel_object(py: Python<'_>, object: &Obj, message: Option<Obj>) -> PyResult<bool> {
@@ -91,7 +91,7 @@ pub fn uncancel(this: This<'_, Task>) -> i64 {
     this.cancel_requests.set(left - 1);
     // From 3.13 on, taking back the last request also takes back one that was not yet delivered.
     if left == 1 && cfg!(Py_3_13) {
-        this.must_cancel.set(false);
+        this.set_mark(MUST_CANCEL, false);
     }
-    left - 1
+    (left - 1).into()
 }

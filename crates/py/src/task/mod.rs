@@ -5,7 +5,7 @@
 //! of a task of any class).
 //! Trade: see [`future`]: a task's wake-up carries no Python object but the task.
 //!
-//! Between steps a pending task is in one of two states: `waiting_on` holds what it awaits and that will wake it, or a
+//! Between steps a pending task is in one of two states: `next` holds what it awaits and that will wake it, or a
 //! step is on the ready queue.
 
 mod all;
@@ -16,7 +16,7 @@ mod current;
 mod observe;
 mod step;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,8 +30,8 @@ use crate::ffi::args::Signature;
 use crate::ffi::bound::Function;
 use crate::ffi::gil::Global;
 use crate::ffi::{
-    Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class, context,
-    records,
+    Args, Base, Builder, Class, Held, Marked, Native, Numbered, Obj, Slot, This, Visitor, border,
+    call, class, context, records,
 };
 use crate::future::{self, AsFuture, Future};
 use crate::stdlib;
@@ -47,30 +47,30 @@ pub use step::{ends_the_run, run_step, run_wakeup};
 #[derive(Default)]
 pub struct Task {
     future: Future,
-    coroutine: Slot,
+    /// Marked with [`MUST_CANCEL`] and [`LOG_DESTROY_PENDING`].
+    coroutine: Marked,
     context: Slot,
-    /// What it awaits.
-    waiting_on: Slot,
-    /// What the next step throws into the coroutine.
-    throw: Slot,
-    name: RefCell<Name>,
-    cancel_requests: Cell<i64>,
-    must_cancel: Cell<bool>,
-    log_destroy_pending: Cell<bool>,
+    /// What it awaits; or, marked with [`THROW`], what the next step throws into the coroutine: while a step is on the
+    /// ready queue it awaits nothing.
+    next: Marked,
+    /// A name given, or a number from which one is made when somebody asks; 0 before `__init__`.
+    name: Numbered,
+    cancel_requests: Cell<u32>,
     listed: Cell<all::Listed>,
 }
 
-/// A name given, or a number from which one is made when somebody asks.
-enum Name {
-    Number(u64),
-    Given(Obj),
-}
+// With asyncio's fields in front of it, what one of the allocator's size classes holds.
+const _: () = assert!(size_of::<Task>() == size_of::<[usize; 7]>() + 8);
 
-impl Default for Name {
-    fn default() -> Self {
-        Self::Number(0)
-    }
-}
+/// Of `coroutine`: the next step throws a CancelledError.
+const MUST_CANCEL: u8 = 0b01;
+/// Of `coroutine`: it is reported if the task is freed while it is pending.
+const LOG_DESTROY_PENDING: u8 = 0b10;
+
+/// Of `next`: what is awaited.
+const AWAITED: u8 = 0;
+/// Of `next`: what is thrown.
+const THROW: u8 = 1;
 
 static CLASS: Class = Class::new();
 
@@ -93,35 +93,19 @@ impl Native for Task {
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.future.traverse(visitor);
-        for slot in [
-            &self.coroutine,
-            &self.context,
-            &self.waiting_on,
-            &self.throw,
-        ] {
-            visitor.slot(slot);
-        }
-        if let Ok(name) = self.name.try_borrow()
-            && let Name::Given(name) = &*name
-        {
-            visitor.object(name);
-        }
+        visitor.marked(&self.coroutine);
+        visitor.slot(&self.context);
+        visitor.marked(&self.next);
+        visitor.numbered(&self.name);
     }
     fn clear(&self) {
         self.future.clear();
-        for slot in [
-            &self.coroutine,
-            &self.context,
-            &self.waiting_on,
-            &self.throw,
-        ] {
-            slot.set(None);
-        }
+        self.coroutine.set_object(None);
+        self.context.set(None);
+        drop(self.next.take());
     }
     fn needs_finalizer(&self) -> bool {
-        !matches!(self.listed.get(), all::Listed::No)
-            || self.future.needs_finalizer()
-            || self.dies_pending()
+        self.listed.get().is_some() || self.future.needs_finalizer() || self.dies_pending()
     }
     fn finalize(this: This<'_, Self>) {
         all::forget(this);
@@ -146,11 +130,44 @@ impl AsFuture for Task {
 impl Task {
     /// No report if it is destroyed while it is pending.
     pub fn let_die_pending(&self) {
-        self.log_destroy_pending.set(false);
+        self.set_mark(LOG_DESTROY_PENDING, false);
+    }
+
+    fn has_mark(&self, mark: u8) -> bool {
+        self.coroutine.mark() & mark != 0
+    }
+
+    fn set_mark(&self, mark: u8, set: bool) {
+        let others = self.coroutine.mark() & !mark;
+        self.coroutine
+            .set_mark(if set { others | mark } else { others });
+    }
+
+    /// Whether a request to cancel was to be delivered by this step; it is no longer.
+    fn take_must_cancel(&self) -> bool {
+        let must = self.has_mark(MUST_CANCEL);
+        if must {
+            self.set_mark(MUST_CANCEL, false);
+        }
+        must
+    }
+
+    /// What it awaits.
+    fn awaited(&self) -> Option<Obj> {
+        (self.next.mark() == AWAITED)
+            .then(|| self.next.get())
+            .flatten()
+    }
+
+    /// What it awaits or what the next step throws, taken out.
+    fn take_next(&self, mark: u8) -> Option<Obj> {
+        (self.next.mark() == mark)
+            .then(|| self.next.take())
+            .flatten()
     }
 
     fn dies_pending(&self) -> bool {
-        !self.future.is_done() && self.log_destroy_pending.get() && !self.future.home.is_empty()
+        !self.future.is_done() && self.has_mark(LOG_DESTROY_PENDING) && !self.future.home.is_empty()
     }
 
     /// `loop.create_task(coro, name=…, context=…)` without a task factory.
@@ -188,7 +205,7 @@ impl Task {
         let py = this.py();
         if !is_coroutine(py, coroutine)? {
             // Set by the first line of a successful start: an object that never was a task dies quietly.
-            this.log_destroy_pending.set(false);
+            this.set_mark(LOG_DESTROY_PENDING, false);
             let message = format!(
                 "a coroutine was expected, got {}",
                 coroutine.bind(py).repr()?
@@ -196,21 +213,18 @@ impl Task {
             return Err(PyTypeError::new_err(message));
         }
         let name = match name.filter(|name| !name.is_none()) {
-            Some(name) => Name::Given(as_name(py, name)?),
-            None => Name::Number(next_number()),
+            Some(name) => Held::Object(as_name(py, name)?),
+            None => Held::Number(next_number()),
         };
         let context = match context.filter(|context| !context.is_none()) {
             Some(context) => context.clone(),
             None => context::copy_current(py)?,
         };
-        drop(this.name.replace(name));
+        this.name.set(name);
         this.context.set(context);
-        this.coroutine.set(coroutine.clone());
-        this.waiting_on.set(None);
-        this.throw.set(None);
+        this.coroutine.set(coroutine.clone(), LOG_DESTROY_PENDING);
+        drop(this.next.take());
         this.cancel_requests.set(0);
-        this.must_cancel.set(false);
-        this.log_destroy_pending.set(true);
         describe(this, coroutine);
         all::remember(this)?;
         observe::created(this);
@@ -236,9 +250,9 @@ fn describe(this: This<'_, Task>, coroutine: &Obj) {
     let Some(records) = records::get() else {
         return;
     };
-    let name = match &*this.name.borrow() {
-        Name::Given(name) => name.clone(),
-        Name::Number(number) => Obj::int(this.py(), number.cast_signed()),
+    let name = match this.name.get() {
+        Held::Object(name) => name,
+        Held::Number(number) => Obj::int(this.py(), number.cast_signed()),
     };
     records.describe(this, coroutine, name);
 }
@@ -309,7 +323,7 @@ static CALLABLES: Global<Callables> = Global::new();
 pub fn prepare() {
     all::prepare();
     let step = |this: This<'_, Task>, _args: Args<'_>| {
-        let throw = this.throw.take();
+        let throw = this.take_next(THROW);
         step::step(this, throw).map(|()| Obj::none(this.py()))
     };
     let wakeup = |this: This<'_, Task>, args: Args<'_>| {
@@ -354,13 +368,13 @@ fn report_destroyed(this: This<'_, Task>) -> PyResult<()> {
 
 fn name(this: This<'_, Task>) -> PyResult<Obj> {
     let py = this.py();
-    let text = match &*this.name.borrow() {
-        Name::Given(name) => return Ok(name.clone()),
-        Name::Number(0) => return Ok(Obj::none(py)),
-        Name::Number(number) => format!("Task-{number}"),
+    let text = match this.name.get() {
+        Held::Object(name) => return Ok(name),
+        Held::Number(0) => return Ok(Obj::none(py)),
+        Held::Number(number) => format!("Task-{number}"),
     };
     let name: Obj = pyo3::types::PyString::new(py, &text).into_any().into();
-    drop(this.name.replace(Name::Given(name.clone())));
+    this.name.set(Held::Object(name.clone()));
     Ok(name)
 }
 
@@ -444,7 +458,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         )
         .no_args(
             c"cancelling",
-            |this| Ok(Obj::int(this.py(), this.cancel_requests.get())),
+            |this| Ok(Obj::int(this.py(), this.cancel_requests.get().into())),
             c"cancelling($self, /)\n--\n\nHow many requests to cancel are outstanding.",
         )
         .no_args(
@@ -476,7 +490,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
                     if let Some(records) = records::get() {
                         records.rename(this, value.clone());
                     }
-                    drop(this.name.replace(Name::Given(value)));
+                    this.name.set(Held::Object(value));
                 }
                 Ok(Obj::none(this.py()))
             },
@@ -521,25 +535,25 @@ fn attributes(builder: Builder<Task>) -> Builder<Task> {
     builder
         .property(
             c"_log_destroy_pending",
-            |this| Ok(Obj::bool(this.py(), this.log_destroy_pending.get())),
+            |this| Ok(Obj::bool(this.py(), this.has_mark(LOG_DESTROY_PENDING))),
             |this, value| {
                 let wanted = value
                     .ok_or_else(future::not_deleted)?
                     .bind(this.py())
                     .is_truthy()?;
-                this.log_destroy_pending.set(wanted);
+                this.set_mark(LOG_DESTROY_PENDING, wanted);
                 Ok(())
             },
         )
         .getter(c"_must_cancel", |this| {
-            Ok(Obj::bool(this.py(), this.must_cancel.get()))
+            Ok(Obj::bool(this.py(), this.has_mark(MUST_CANCEL)))
         })
         .getter(c"_coro", |this| Ok(this.coroutine.get_or_none(this.py())))
         .getter(c"_fut_waiter", |this| {
-            Ok(this.waiting_on.get_or_none(this.py()))
+            Ok(this.awaited().unwrap_or_else(|| Obj::none(this.py())))
         })
         .getter(c"_num_cancels_requested", |this| {
-            Ok(Obj::int(this.py(), this.cancel_requests.get()))
+            Ok(Obj::int(this.py(), this.cancel_requests.get().into()))
         })
         .getter(c"_context", |this| Ok(this.context.get_or_none(this.py())))
 }

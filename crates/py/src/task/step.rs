@@ -5,7 +5,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::{Task, all, awaits, cancel, current, observe, step_soon, wakeup_callable};
+use super::{
+    AWAITED, MUST_CANCEL, THROW, Task, all, awaits, cancel, current, observe, step_soon,
+    wakeup_callable,
+};
 use crate::ffi::coroutine::{self, Resumed};
 use crate::ffi::{Obj, This, call, context, records};
 use crate::future::{self, AsFuture, Future, Outcome, Waiter, cancelled_error};
@@ -19,13 +22,13 @@ pub fn ends_the_run(py: Python<'_>, error: &PyErr) -> bool {
 
 /// A step from the ready queue, in the task's context.
 pub fn run_step(this: This<'_, Task>) -> PyResult<()> {
-    let throw = this.throw.take();
+    let throw = this.take_next(THROW);
     in_context(this, || step(this, throw))
 }
 
 /// A wake-up from the ready queue, in the task's context.
 pub fn run_wakeup(this: This<'_, Task>) -> PyResult<()> {
-    let done = this.waiting_on.get();
+    let done = this.awaited();
     in_context(this, || wakeup(this, done))
 }
 
@@ -74,7 +77,7 @@ pub fn step(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
             .cast::<PyType>()?;
         return Err(PyErr::from_type(class.clone(), message));
     }
-    let throw = if this.must_cancel.replace(false) {
+    let throw = if this.take_must_cancel() {
         match throw {
             Some(exception) if is_cancelled_error(py, &exception)? => Some(exception),
             Some(_) | None => Some(cancelled_error(AsFuture::future(this))?),
@@ -82,7 +85,7 @@ pub fn step(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
     } else {
         throw
     };
-    if let Some(awaited) = this.waiting_on.take() {
+    if let Some(awaited) = this.take_next(AWAITED) {
         awaits::end(this, &awaited)?;
     }
     current::while_current(this, || observe::step(this, || resume(this, throw)))
@@ -94,7 +97,7 @@ pub fn start_eagerly(this: This<'_, Task>) -> PyResult<()> {
         in_context(this, || observe::step(this, || resume(this, None)))
     });
     if this.future.is_done() {
-        this.coroutine.set(None);
+        this.coroutine.set_object(None);
         if let Some(records) = records::get() {
             records.forget_coroutine(this);
         }
@@ -128,9 +131,9 @@ fn resume(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
 /// The coroutine returned.
 fn finish(this: This<'_, Task>, value: Obj) -> PyResult<()> {
     all::forget(this);
-    if this.must_cancel.replace(false) {
+    if this.take_must_cancel() {
         // Cancelled between the last await and the return.
-        let message = this.future.cancel_message.get();
+        let message = this.future.cancel_message();
         future::cancel(AsFuture::future(this), message)?;
         return Ok(());
     }
@@ -145,12 +148,10 @@ fn fail(this: This<'_, Task>, error: PyErr) -> PyResult<()> {
     let last_word = ends_the_run(py, &error);
     let exception: Obj = error.into_value(py).into_bound(py).into_any().into();
     if is_cancelled_error(py, &exception)? {
-        future.cancelled_error.set(exception);
-        future::cancel(future, None)?;
-        return Ok(());
+        return future::cancelled_by(future, exception);
     }
     future::raise(future, exception.clone())?;
-    future.log_traceback.set(true);
+    future.set_log_traceback(true);
     if last_word {
         Err(PyErr::from_value(exception.into_bound(py)))
     } else {
@@ -195,9 +196,10 @@ fn park_on_native(this: This<'_, Task>, awaited: This<'_, Future>) -> PyResult<(
     if !this.future.home.is_same(&awaited.home) {
         return throw_soon(this, other_loop(this, &awaited.object())?);
     }
-    if !awaited.blocking.replace(false) {
+    if !awaited.blocking() {
         return throw_soon(this, not_awaited(this, &awaited.object())?);
     }
+    awaited.set_blocking(false);
     future::add_waiter(awaited, Waiter::Native(this.object()))?;
     waits_on(this, awaited.object())
 }
@@ -206,9 +208,9 @@ fn park_on_native(this: This<'_, Task>, awaited: This<'_, Future>) -> PyResult<(
 fn waits_on(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
     observe::parked(this, &awaited);
     awaits::begin(this, &awaited)?;
-    this.waiting_on.set(awaited.clone());
-    if this.must_cancel.get() && cancel::cancel_awaited(this, &awaited)? {
-        this.must_cancel.set(false);
+    this.next.set(awaited.clone(), AWAITED);
+    if this.has_mark(MUST_CANCEL) && cancel::cancel_awaited(this, &awaited)? {
+        this.set_mark(MUST_CANCEL, false);
     }
     Ok(())
 }
@@ -273,7 +275,7 @@ fn not_awaited(this: This<'_, Task>, awaited: &Obj) -> PyResult<String> {
 /// The next step throws a RuntimeError into the coroutine.
 fn throw_soon(this: This<'_, Task>, message: String) -> PyResult<()> {
     let error = PyRuntimeError::new_err(message).into_value(this.py());
-    this.throw
-        .set(Obj::from(error.into_bound(this.py()).into_any()));
+    this.next
+        .set(Obj::from(error.into_bound(this.py()).into_any()), THROW);
     step_soon(this)
 }

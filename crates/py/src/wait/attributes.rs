@@ -151,7 +151,7 @@ fn result(this: This<'_, Wait>) -> PyResult<Obj> {
 
 fn remove(this: This<'_, Wait>, callback: &Obj) -> PyResult<i64> {
     let py = this.py();
-    let before = this.waiters.take();
+    let before = this.take_waiters();
     let (mut kept, mut removed) = (Waiters::None, 0);
     for waiter in before.iter() {
         let equal = match waiter {
@@ -164,7 +164,9 @@ fn remove(this: This<'_, Wait>, callback: &Obj) -> PyResult<i64> {
             kept.push(waiter.clone());
         }
     }
-    drop(this.waiters.replace(kept));
+    for waiter in kept.into_iter() {
+        this.push_waiter(waiter);
+    }
     Ok(removed)
 }
 

@@ -14,7 +14,7 @@ pub mod delegate;
 mod kind;
 mod state;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ffi::CStr;
 
 use pyo3::prelude::*;
@@ -22,8 +22,8 @@ use pyo3::prelude::*;
 use crate::event_loop::{Alarm, Home, Rings};
 use crate::ffi::bound::Function;
 use crate::ffi::gil::Global;
-use crate::ffi::{Class, Native, Obj, Slot, This, Visitor, class};
-use crate::future::Waiters;
+use crate::ffi::{Class, Growing, Native, Obj, Slot, This, Visitor, class};
+use crate::future::{Waiter, WaiterList, Waiters};
 use crate::listener::Listener;
 
 pub use attributes::add_to;
@@ -45,21 +45,33 @@ pub struct Wait {
     pub count: Cell<u32>,
     /// The loop of the task that waits; empty before it does.
     pub(crate) home: Home,
-    waiters: RefCell<Waiters>,
-    cancel_message: Slot,
+    /// The native task that waits; or everything that few waits have.
+    more: Growing<Rare>,
     /// What is waited at: a lock, a queue; whatever its kind keeps here.
     pub owner: Slot,
     /// What is carried: an item to put, a result to return.
     pub value: Slot,
     /// What it awaits in its turn; see `delegate`.
     pub inner: Slot,
-    /// The exception that it raises when what it has to do first is done.
-    pub pending: Slot,
     /// Its number in the queue that it stands in.
     pub ticket: Cell<u64>,
     /// The timer that ends it, of kinds that have one.
     pub alarm: Alarm,
 }
+
+/// What few waits have.
+#[derive(Default)]
+struct Rare {
+    /// Whoever waits and is not a single native task.
+    waiters: WaiterList,
+    cancel_message: Slot,
+    /// The exception that it raises when what it has to do first is done.
+    pending: Slot,
+}
+
+/// Of how many dead waits the memory is kept: some 110 KB. There is one for each `sleep(0)`, each contended lock, each
+/// `get()` of an empty queue, and it lives as long as that takes.
+const KEPT: usize = 1000;
 
 /// Where a wait is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +99,7 @@ impl Native for Wait {
     const DOC: &'static CStr =
         c"A coroutine written in Rust: what sleep(), Lock.acquire() and their like return.";
     const FINALIZES: bool = true;
+    const KEPT: usize = KEPT;
 
     fn class() -> &'static Class {
         &CLASS
@@ -100,17 +113,18 @@ impl Native for Wait {
             visitor.slot(slot);
         }
         self.alarm.traverse(visitor);
-        if let Ok(waiters) = self.waiters.try_borrow() {
-            waiters.iter().for_each(|waiter| waiter.traverse(visitor));
+        visitor.growing(&self.more);
+        if let Some(rare) = self.more.grown() {
+            visitor.slot(&rare.cancel_message);
+            visitor.slot(&rare.pending);
+            rare.waiters.traverse(visitor);
         }
     }
     fn clear(&self) {
         self.home.clear();
-        for slot in self.slots() {
-            slot.set(None);
-        }
+        self.empty();
         self.alarm.over();
-        drop(self.waiters.take());
+        drop(self.take_waiters());
     }
     fn needs_finalizer(&self) -> bool {
         self.stage.get() == Stage::Fresh && self.kind.warns
@@ -133,25 +147,67 @@ impl Wait {
             phase: Cell::new(0),
             count: Cell::new(0),
             home: Home::default(),
-            waiters: RefCell::default(),
-            cancel_message: Slot::default(),
+            more: Growing::default(),
             owner: Slot::default(),
             value: Slot::default(),
             inner: Slot::default(),
-            pending: Slot::default(),
             ticket: Cell::new(0),
             alarm: Alarm::default(),
         }
     }
 
-    fn slots(&self) -> [&Slot; 5] {
-        [
-            &self.owner,
-            &self.value,
-            &self.inner,
-            &self.pending,
-            &self.cancel_message,
-        ]
+    fn slots(&self) -> [&Slot; 3] {
+        [&self.owner, &self.value, &self.inner]
+    }
+
+    /// Lets go of what its kind has kept here.
+    fn empty(&self) {
+        for slot in self.slots() {
+            slot.set(None);
+        }
+        if let Some(rare) = self.more.grown() {
+            rare.pending.set(None);
+            rare.cancel_message.set(None);
+        }
+    }
+
+    fn rare(&self) -> &Rare {
+        let (rare, task) = self.more.grow();
+        if let Some((task, _)) = task {
+            rare.waiters.push(Waiter::Native(task));
+        }
+        rare
+    }
+
+    fn push_waiter(&self, waiter: Waiter) {
+        let waiter = match waiter {
+            Waiter::Native(task) => match self.more.put(task, false) {
+                Ok(()) => return,
+                Err(task) => Waiter::Native(task),
+            },
+            callback @ Waiter::Callback(..) => callback,
+        };
+        self.rare().waiters.push(waiter);
+    }
+
+    fn take_waiters(&self) -> Waiters {
+        match self.more.take() {
+            Some((task, _)) => Waiters::One(Waiter::Native(task)),
+            None => self
+                .more
+                .grown()
+                .map_or(Waiters::None, |rare| rare.waiters.take()),
+        }
+    }
+
+    /// Keeps the exception that it raises when what it has to do first is done.
+    pub fn set_pending(&self, exception: Obj) {
+        self.rare().pending.set(exception);
+    }
+
+    /// The exception that was kept.
+    pub fn take_pending(&self) -> Option<Obj> {
+        self.more.grown()?.pending.take()
     }
 
     /// A wait that has not begun.
@@ -196,6 +252,11 @@ struct Callables {
 }
 
 static CALLABLES: Global<Callables> = Global::new();
+
+/// The interpreter ends: gives back the memory of dead waits.
+pub fn keep_no_more(py: Python<'_>) {
+    Wait::class().keep_no_more(py);
+}
 
 /// Makes what all waits share.
 pub fn prepare() {

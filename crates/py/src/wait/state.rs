@@ -7,7 +7,7 @@ use super::{Next, Stage, Wait};
 use crate::event_loop::schedule;
 use crate::ffi::coroutine::Resumed;
 use crate::ffi::{Obj, This, call};
-use crate::future::{Outcome, Waiter};
+use crate::future::{Outcome, Waiter, Waiters};
 use crate::{stdlib, task};
 
 impl Wait {
@@ -32,7 +32,11 @@ impl Wait {
 }
 
 fn tell(this: This<'_, Wait>) -> PyResult<()> {
-    let waiters = this.waiters.take();
+    let waiters = this.take_waiters();
+    tell_all(this, &waiters)
+}
+
+fn tell_all(this: This<'_, Wait>, waiters: &Waiters) -> PyResult<()> {
     waiters.iter().try_for_each(|waiter| tell_one(this, waiter))
 }
 
@@ -53,7 +57,7 @@ fn tell_one(this: This<'_, Wait>, waiter: &Waiter) -> PyResult<()> {
 pub fn add_waiter(this: This<'_, Wait>, waiter: Waiter) -> PyResult<()> {
     match this.stage.get() {
         Stage::Fresh | Stage::Running | Stage::Open | Stage::Parked => {
-            this.waiters.borrow_mut().push(waiter);
+            this.push_waiter(waiter);
             Ok(())
         }
         Stage::Woken | Stage::Cancelled | Stage::Finished => tell_one(this, &waiter),
@@ -71,8 +75,13 @@ pub fn cancel(this: This<'_, Wait>, message: Option<Obj>) -> PyResult<bool> {
         return Ok(false);
     }
     this.stage.set(Stage::Cancelled);
-    this.cancel_message.set(message);
-    tell(this)?;
+    let waiters = this.take_waiters();
+    if message.is_some() {
+        this.rare().cancel_message.set(message);
+    } else if let Some(rare) = this.more.grown() {
+        rare.cancel_message.set(None);
+    }
+    tell_all(this, &waiters)?;
     Ok(true)
 }
 
@@ -82,7 +91,8 @@ pub fn outcome(this: This<'_, Wait>) -> PyResult<Outcome> {
         return Ok(Outcome::Value(Obj::none(this.py())));
     }
     let class = &stdlib::get().cancelled_error;
-    let error = match this.cancel_message.get() {
+    let message = this.more.grown().and_then(|rare| rare.cancel_message.get());
+    let error = match message {
         Some(message) => call::call(this.py(), class, [&message])?,
         None => call::call(this.py(), class, [])?,
     };
@@ -121,7 +131,7 @@ pub fn thrown(this: This<'_, Wait>, exception: Obj) -> PyResult<Resumed> {
         Stage::Running => Err(being_awaited()),
         Stage::Finished => Err(used_up()),
         Stage::Open | Stage::Parked | Stage::Woken | Stage::Cancelled => {
-            drop(this.waiters.take());
+            drop(this.take_waiters());
             let step = this.kind.thrown;
             this.stage.set(Stage::Running);
             follow(this, step(this, exception))
@@ -192,9 +202,7 @@ fn leaving(py: Python<'_>, error: PyErr) -> PyErr {
 fn finish(this: This<'_, Wait>) {
     this.stage.set(Stage::Finished);
     this.blocking.set(false);
-    for slot in this.slots() {
-        slot.set(None);
-    }
+    this.empty();
 }
 
 fn used_up() -> PyErr {

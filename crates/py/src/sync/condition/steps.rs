@@ -42,7 +42,7 @@ pub fn wait_begin(this: This<'_, ConditionCore>, wait: This<'_, Wait>) -> PyResu
         match this.binding.event_loop(&this) {
             Ok(event_loop) => event_loop,
             Err(error) => {
-                wait.pending.set(exception_of(wait.py(), error));
+                wait.set_pending(exception_of(wait.py(), error));
                 return relock(this, wait);
             }
         }
@@ -77,7 +77,7 @@ pub fn wait_thrown(
     match wait.phase.get() {
         NOTIFICATION => {
             this.waiters.remove(wait);
-            wait.pending.set(exception);
+            wait.set_pending(exception);
             relock(this, wait)
         }
         LOCK => {
@@ -166,13 +166,13 @@ fn relock_failed(
     } else {
         call::call(py, &stdlib::get().cancelled_error, [])?
     };
-    wait.pending.set(remembered);
+    wait.set_pending(remembered);
     Ok(())
 }
 
 /// The lock is here again.
 fn relocked(this: This<'_, ConditionCore>, wait: This<'_, Wait>) -> PyResult<Flow> {
-    match wait.pending.take() {
+    match wait.take_pending() {
         None => Ok(Flow::Over),
         Some(exception) => Err(failed(this, wait, &exception)?),
     }

@@ -1,0 +1,177 @@
+//! Fields of one word that hold one of several things, told apart by bits that are zero in every pointer:
+//! [`Growing`], an object or a box of more, and [`Numbered`], an object or a number.
+//!
+//! Owns: the bits, and what the word refers to. Leaves out: what the content means.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr;
+
+use pyo3::ffi;
+
+use super::obj::Obj;
+
+const GROWN: usize = 0b01;
+const MARKED: usize = 0b10;
+const BITS: usize = GROWN | MARKED;
+const _: () = assert!(align_of::<ffi::PyObject>() > BITS);
+
+/// A field that is empty, holds one object with a mark, or, once more had to be kept, a box. A box stays until the field
+/// is dropped.
+pub struct Growing<T> {
+    word: Cell<*mut ()>,
+    owns: PhantomData<(Obj, Box<T>)>,
+}
+
+impl<T> Default for Growing<T> {
+    fn default() -> Self {
+        Self {
+            word: Cell::new(ptr::null_mut()),
+            owns: PhantomData,
+        }
+    }
+}
+
+impl<T> Growing<T> {
+    /// The box, if there is one.
+    pub fn grown(&self) -> Option<&T> {
+        let word = self.word.get();
+        // SAFETY: the bit is set on the address of a box only, which is not freed and not lent mutably before `drop`.
+        (word.addr() & GROWN != 0).then(|| unsafe { &*unmarked(word).cast::<T>() })
+    }
+
+    /// Stores an object with a mark. Gives it back if the field is not empty.
+    pub fn put(&self, object: Obj, mark: bool) -> Result<(), Obj> {
+        if !self.word.get().is_null() {
+            return Err(object);
+        }
+        let mark = if mark { MARKED } else { 0 };
+        let word = object.into_ptr().cast::<()>();
+        self.word.set(word.map_addr(|address| address | mark));
+        Ok(())
+    }
+
+    /// Takes the object out, with its mark; a box stays.
+    pub fn take(&self) -> Option<(Obj, bool)> {
+        let word = self.word.get();
+        if word.addr() & GROWN != 0 {
+            return None;
+        }
+        self.word.set(ptr::null_mut());
+        // SAFETY: the word owned the object, and has given it up.
+        let object = unsafe { Obj::from_owned(unmarked(word).cast()) };
+        object.map(|object| (object, word.addr() & MARKED != 0))
+    }
+
+    /// Whether there is neither object nor box.
+    pub fn is_empty(&self) -> bool {
+        self.word.get().is_null()
+    }
+
+    /// The address of the object, or null.
+    pub fn as_ptr(&self) -> *mut ffi::PyObject {
+        let word = self.word.get();
+        if word.addr() & GROWN == 0 {
+            unmarked(word).cast()
+        } else {
+            ptr::null_mut()
+        }
+    }
+}
+
+impl<T: Default> Growing<T> {
+    /// The box, made if there was none; and the object that was in its place.
+    pub fn grow(&self) -> (&T, Option<(Obj, bool)>) {
+        const { assert!(align_of::<T>() > BITS) };
+        let fresh = self.grown().is_none().then(Box::<T>::default);
+        // Asked again: nobody knows what making a default does.
+        let old = match (self.grown(), fresh) {
+            (None, Some(fresh)) => {
+                let old = self.take();
+                let word = Box::into_raw(fresh).cast::<()>();
+                self.word.set(word.map_addr(|address| address | GROWN));
+                old
+            }
+            (Some(_), _) | (None, None) => None,
+        };
+        let Some(grown) = self.grown() else {
+            unreachable!("there is a box now")
+        };
+        (grown, old)
+    }
+}
+
+impl<T> Drop for Growing<T> {
+    fn drop(&mut self) {
+        drop(self.take());
+        let word = self.word.replace(ptr::null_mut());
+        if !word.is_null() {
+            // SAFETY: not an object, as that was taken; so it is a box, which nobody borrows any more.
+            drop(unsafe { Box::from_raw(unmarked(word).cast::<T>()) });
+        }
+    }
+}
+
+fn unmarked(word: *mut ()) -> *mut () {
+    word.map_addr(|address| address & !BITS)
+}
+
+/// A field that holds an object or a number of 63 bits; zero at first.
+pub struct Numbered(Cell<*mut ()>);
+
+const NUMBER: usize = 0b1;
+
+/// What a [`Numbered`] holds.
+pub enum Held {
+    /// A number.
+    Number(u64),
+    /// An object.
+    Object(Obj),
+}
+
+impl Default for Numbered {
+    fn default() -> Self {
+        Self(Cell::new(ptr::without_provenance_mut(NUMBER)))
+    }
+}
+
+impl Numbered {
+    /// What it holds.
+    pub fn get(&self) -> Held {
+        let pointer = self.as_ptr();
+        if pointer.is_null() {
+            return Held::Number((self.0.get().addr() >> 1) as u64);
+        }
+        // SAFETY: a valid object that this field keeps alive.
+        Held::Object(unsafe { Obj::from_borrowed(pointer) })
+    }
+
+    /// Stores, then releases what was there.
+    pub fn set(&self, held: Held) {
+        let word = match held {
+            Held::Number(number) => ptr::without_provenance_mut((number as usize) << 1 | NUMBER),
+            Held::Object(object) => object.into_ptr().cast(),
+        };
+        let old = self.0.replace(word);
+        if old.addr() & NUMBER == 0 {
+            // SAFETY: the field owned the object, and has given it up.
+            drop(unsafe { Obj::from_owned(old.cast()) });
+        }
+    }
+
+    /// The address of the object, or null.
+    pub fn as_ptr(&self) -> *mut ffi::PyObject {
+        let word = self.0.get();
+        if word.addr() & NUMBER == 0 {
+            word.cast()
+        } else {
+            ptr::null_mut()
+        }
+    }
+}
+
+impl Drop for Numbered {
+    fn drop(&mut self) {
+        self.set(Held::Number(0));
+    }
+}
