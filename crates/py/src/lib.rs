@@ -72,6 +72,7 @@ fn _set_metaclass(class: &Bound<'_, PyAny>, metaclass: &Bound<'_, PyAny>) -> PyR
 fn _keep_no_more(py: Python<'_>) {
     handle::keep_no_more(py);
     wait::keep_no_more(py);
+    future::keep_no_more(py);
 }
 
 #[pymodule]

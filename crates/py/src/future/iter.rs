@@ -20,11 +20,15 @@ pub struct FutureIter {
     started: Cell<bool>,
 }
 
+/// Of how many dead iterators the memory is kept: some 50 KB.
+const KEPT: usize = 1000;
+
 static CLASS: Class = Class::new();
 
 impl Native for FutureIter {
     const NAME: &'static CStr = c"roundel.FutureIter";
     const DOC: &'static CStr = c"The iterator behind `await future`.";
+    const KEPT: usize = KEPT;
     fn class() -> &'static Class {
         &CLASS
     }
@@ -37,6 +41,11 @@ impl Native for FutureIter {
     fn clear(&self) {
         self.future.set(None);
     }
+}
+
+/// The interpreter ends: gives back the memory of dead iterators.
+pub fn keep_no_more(py: Python<'_>) {
+    FutureIter::class().keep_no_more(py);
 }
 
 /// `future.__await__()`.

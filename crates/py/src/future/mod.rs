@@ -27,7 +27,7 @@ use crate::ffi::{
 use crate::stdlib;
 use crate::task::Task;
 
-pub use iter::thrown_in;
+pub use iter::{keep_no_more, thrown_in};
 pub use state::{
     Outcome, State, cancel, cancelled_by, cancelled_error, failure, outcome, raise, set_exception,
     set_result,
