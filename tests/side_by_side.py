@@ -37,9 +37,9 @@ def addressless(text):
 
 def without_asyncio_frames(result):
     """The same outcome with asyncio's own frames taken out of its tracebacks."""
-    # In the traceback of a group each line begins with a bar.
-    frame = r'(?:  \|)?( *)  File "[^"]*/(?:asyncio|roundel)/\w+\.py", line \d+, in \w+\n(?:(?:  \|)?\1    .*\n)*'
-    return result._replace(stderr=re.sub(frame, "", result.stderr))
+    # Each line of a group's traceback begins with a bar.
+    frame = r'^((?: *\| )?)  File "[^"]*/(?:asyncio|roundel)/\w+\.py", line \d+, in \w+\n(?:\1    .*\n)*'
+    return result._replace(stderr=re.sub(frame, "", result.stderr, flags=re.MULTILINE))
 
 
 def both(words, *, cwd, flags=(), stdin="", env=None):
