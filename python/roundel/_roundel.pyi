@@ -210,6 +210,7 @@ class CoroutineFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]: ...
     def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
+@disjoint_base
 class Wait(Coroutine[Any, Any, Any]):
     # Those two where it awaits a coroutine in its turn, which has them.
     cr_await: Any

@@ -13,6 +13,7 @@ OTHER_SYSTEM = "for another operating system"
 SAME_TESTS = "the same tests on one more of the stock loop's selectors"
 STOCK_ONLY = "only stock tasks and futures on the suite's own TestLoop"
 NO_LOOP = "runs no loop, task or future"
+OWN_FRAMES = "compares with frames of asyncio's own Python functions (_aexit, _wait, _wait_for_one, _cancel_and_wait)"
 PRIVATE = "drives private methods of a stock class, with mocks for loop and socket"
 
 CLASSES = {
@@ -66,6 +67,11 @@ READY_LIST = "looks into the stock loop's lists _ready and _scheduled"
 SELECTOR = "asserts on calls of the stock loop's mocked _selector and _process_events"
 
 TESTS = {
+    "test_graph.TestCallStackC.test_stack_as_completed": OWN_FRAMES,
+    "test_graph.TestCallStackC.test_stack_as_completed_timeout": OWN_FRAMES,
+    "test_graph.TestCallStackC.test_stack_tgroup": OWN_FRAMES,
+    "test_graph.TestCallStackC.test_stack_wait": OWN_FRAMES,
+    "test_graph.TestCallStackC.test_stack_wait_for_non_positive_timeout": OWN_FRAMES,
     "test_base_events.BaseEventLoopTests.test__add_callback*": READY_LIST,
     "test_base_events.BaseEventLoopTests.test__run_once*": SELECTOR,
     "test_base_events.BaseEventLoopTests.test_call_later": READY_LIST,
