@@ -22,5 +22,9 @@ def examples(by_default):
         derandomize=ASKED is None,
         print_blob=True,
         suppress_health_check=list(HealthCheck),
-        phases=[Phase.explicit, Phase.generate, Phase.shrink],
+        phases=[
+            Phase.explicit,
+            Phase.generate,
+            *([] if os.environ.get("ROUNDEL_FUZZ_SHRINK") == "0" else [Phase.shrink]),
+        ],
     )

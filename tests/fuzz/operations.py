@@ -13,6 +13,10 @@ SLOTS = 3
 slots = st.integers(0, SLOTS - 1)
 values = st.integers(0, 9)
 delays = st.integers(-1, 6)
+waits = st.tuples(
+    st.sampled_from(["sleep", "event", "lock", "semaphore", "barrier", "put", "get", "join", "wait_for"]), delays
+)
+hows = st.sampled_from(["await", "wait_for", "shield", "gather", "as_completed", "group", "task"])
 
 
 def actions(depth):
@@ -33,6 +37,9 @@ def actions(depth):
         word("put_nowait", values),
         word("get_nowait"),
         word("release"),
+        word("release_lock"),
+        word("task_done"),
+        word("look"),
         word("concurrent_result", values),
         word("set_variable", values),
         word("raise", values),
@@ -69,12 +76,15 @@ def bodies(depth):
         word("lock", delays),
         word("semaphore", delays),
         word("condition_wait"),
+        word("condition_wait_for", values),
         word("condition_notify", values),
         word("barrier"),
+        word("barrier_end", st.sampled_from(["abort", "reset"])),
         word("put", values),
         word("get"),
         word("join"),
         word("concurrent_wait"),
+        word("one_wait", waits, hows, delays),
         word("generator", values, delays, st.booleans()),
         word("cancel_self"),
         word("uncancel"),

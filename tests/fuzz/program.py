@@ -6,8 +6,10 @@ Trade: what is left after a while is cancelled again and again, since random pro
 """
 
 import asyncio
+import contextlib
 import contextvars
 import gc
+import inspect
 import logging
 import re
 import sys
@@ -22,32 +24,53 @@ STEPS = 14
 ROUNDS = 40
 
 
-class _InOrder(dict):
-    """A set that keeps its order."""
+@contextlib.contextmanager
+def native_names():
+    """asyncio's names mean roundel's objects, as after `roundel.install()`. The policy stays: loops are made here."""
+    from roundel import _natives
 
-    def add(self, each):
-        self[each] = None
+    _natives.put_in()
+    try:
+        yield
+    finally:
+        _natives.take_out()
+
+
+class _InOrder(set):
+    """A set that gives what is left of its first members in their order."""
+
+    def __init__(self, members):
+        super().__init__(members)
+        self.members = members
+
+    def __iter__(self):
+        return iter([each for each in self.members if each in self])
 
     def discard(self, each):
-        self.pop(each, None)
+        super().discard(each)
+        self.members = [one for one in self.members if one is not each]
 
 
-def in_order(group):
-    """asyncio's TaskGroup cancels its tasks in the order of a set of addresses, which is chance. Here, as made."""
-    if isinstance(getattr(group, "_tasks", None), set):
-        group._tasks = _InOrder()
+def in_order(group, tasks):
+    """A TaskGroup cancels its tasks in the order of a set of addresses, which is chance. From here on, as made.
+
+    Only now that the tasks are made, since the native group makes them its own way in a plain set only.
+    """
+    group._tasks = _InOrder([task for task in tasks if task in group._tasks])
 
 
 class Program(Words):
     """A program, and what it did."""
 
-    def __init__(self, kind, program, *, factory=None, debug=False):
+    def __init__(self, kind, program, *, natives=False, factory=None, debug=False):
         super().__init__(kind)
+        self.natives = natives
         self.program = program
         self.factory = factory
         self.debug = debug
         self.numbers = weakref.WeakKeyDictionary()
         self.made = 0
+        self.waits = {}
         self.reports = []
 
     def run(self):
@@ -65,8 +88,9 @@ class Program(Words):
                 gc.disable()
                 del warned[:]
                 self.reports.clear()
-                self._run()
-                gc.collect()
+                with native_names() if self.natives else contextlib.nullcontext():
+                    self._run()
+                    gc.collect()
             told = [(each.category.__name__, str(each.message).partition("<")[0]) for each in warned]
         finally:
             gc.enable()
@@ -85,7 +109,7 @@ class Program(Words):
             contextvars.copy_context().run(self._turn_to_the_end)
         finally:
             loop.close()
-            for slots in (self.futures, self.tasks, self.handles, self.callbacks):
+            for slots in (self.futures, self.tasks, self.handles, self.callbacks, self.waits):
                 slots.clear()
             self.event = self.lock = self.semaphore = self.condition = self.barrier = self.queue = None
             self.concurrent = self.loop = None
@@ -141,7 +165,9 @@ class Program(Words):
         """Where a task stands among others: by the number of its coroutine, if it is one of ours."""
         # The attribute, since before 3.12.5 asyncio's get_coro() crashes on a task that has ended eagerly.
         coroutine = task._coro
-        number = None if coroutine is None else self.numbers.get(coroutine)
+        number = self.waits[id(coroutine)][0] if id(coroutine) in self.waits else None
+        if inspect.iscoroutine(coroutine):
+            number = self.numbers.get(coroutine, number)
         return -1 if number is None else number, getattr(coroutine, "__qualname__", "")
 
     def body(self, label, body):
@@ -163,7 +189,7 @@ class Program(Words):
                 here = f"{label}.{number}"
                 try:
                     result = await getattr(self, "do_" + name)(here, *arguments)
-                except (Boom, ExceptionGroup, asyncio.InvalidStateError) as error:
+                except (Boom, ExceptionGroup, asyncio.BrokenBarrierError, asyncio.InvalidStateError) as error:
                     self.note(here, name, describe(error), task.cancelling())
                     if name == "throw":
                         raise
@@ -254,6 +280,9 @@ class Program(Words):
     async def do_barrier(self, label):
         return await self.barrier.wait()
 
+    async def do_barrier_end(self, label, how):
+        await getattr(self.barrier, how)()
+
     async def do_put(self, label, value):
         await self.queue.put(value)
 
@@ -282,6 +311,49 @@ class Program(Words):
         finally:
             self.note(label, "generator ends")
             await asyncio.sleep(0)
+
+    # asyncio's own coroutines, with no body of ours between them and what waits for them.
+
+    def one_wait(self, name, steps):
+        """The coroutine, with a number like a body's. It is kept to the end: not every one can be weakly referenced."""
+        coroutine = {
+            "sleep": lambda: asyncio.sleep(self.delay(steps), steps),
+            "event": lambda: self.event.wait(),
+            "lock": lambda: self.lock.acquire(),
+            "semaphore": lambda: self.semaphore.acquire(),
+            "barrier": lambda: self.barrier.wait(),
+            "put": lambda: self.queue.put(steps),
+            "get": lambda: self.queue.get(),
+            "join": lambda: self.queue.join(),
+            "wait_for": lambda: asyncio.wait_for(self.event.wait(), self.delay(steps)),
+        }[name]()
+        self.made += 1
+        self.waits[id(coroutine)] = self.made, coroutine
+        return coroutine
+
+    async def do_one_wait(self, label, wait, how, steps):
+        coroutine, slot = self.one_wait(*wait), steps % len(self.tasks)
+        if how == "await":
+            return await coroutine
+        if how == "wait_for":
+            return await asyncio.wait_for(coroutine, self.delay(steps))
+        if how == "shield":
+            return await asyncio.shield(coroutine)
+        if how == "gather":
+            return await asyncio.gather(coroutine, self.one_wait("event", steps), return_exceptions=steps % 2 == 0)
+        if how == "as_completed":
+            return await self.one_by_one([coroutine], steps)
+        if how == "group":
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(coroutine), group.create_task(self.one_wait("sleep", steps))]
+                in_order(group, tasks)
+            return [state(task) for task in tasks]
+        self.tasks[slot] = self.loop.create_task(coroutine, name=label)
+        return None
+
+    async def do_condition_wait_for(self, label, value):
+        async with self.condition:
+            return await self.condition.wait_for(lambda: self.queue.qsize() > value % 3)
 
     # Nesting.
 
@@ -329,11 +401,11 @@ class Program(Words):
 
     async def do_group(self, label, first, second, body):
         async with asyncio.TaskGroup() as group:
-            in_order(group)
             tasks = [
                 group.create_task(self.body(label + ".a", first)),
                 group.create_task(self.body(label + ".b", second)),
             ]
+            in_order(group, tasks)
             await self.body(label, body)
         return [state(task) for task in tasks]
 

@@ -56,7 +56,8 @@ def _virtual_roundel(base):
         _asked = False
 
         def time(self):
-            if sys._getframe(1).f_code is _TURNS:
+            # A task whose coroutine is native has no frame of its own: what it asks is not the turn's question.
+            if sys._getframe(1).f_code is _TURNS and asyncio.current_task(self) is None:
                 if self._asked:
                     self._jump()
                 self._asked = True
@@ -85,5 +86,5 @@ _made = {}
 def virtual(kind):
     """A new loop of this kind, in virtual time."""
     if kind.name not in _made:
-        _made[kind.name] = VirtualAsyncio if kind is ASYNCIO else _virtual_roundel(kind.Loop)
+        _made[kind.name] = VirtualAsyncio if kind.Loop is ASYNCIO.Loop else _virtual_roundel(kind.Loop)
     return _made[kind.name]()

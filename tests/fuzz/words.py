@@ -8,6 +8,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import inspect
+import os
 
 from operations import SLOTS
 from virtual_time import UNIT
@@ -15,6 +16,8 @@ from virtual_time import UNIT
 # Every timer of a program has a time of its own: equal ones run in any order on stock asyncio, whose heap is not
 # stable. So time goes in coarse steps, and within a step each timer has its number.
 STEP = 512
+
+ASYNCIO_FILES = os.path.dirname(asyncio.__file__)
 
 variable = contextvars.ContextVar("variable", default=None)
 
@@ -153,11 +156,14 @@ class Words:
             return self.tasks[slot].cancel(label)
         return None
 
+    def is_ours(self, code):
+        return code.co_flags & inspect.CO_COROUTINE and not code.co_filename.startswith(ASYNCIO_FILES)
+
     def act_look_task(self, label, slot):
         task = self.tasks[slot]
         if task is not None:
-            # Beneath a task that runs stand the frames of whoever runs it.
-            stack = [frame for frame in task.get_stack() if frame.f_code.co_flags & inspect.CO_COROUTINE]
+            # Beneath a task that runs stand the frames of whoever runs it, and what is native has no frame.
+            stack = [frame for frame in task.get_stack() if self.is_ours(frame.f_code)]
             frames = [(frame.f_code.co_name, frame.f_lineno) for frame in stack]
             return state(task), task.get_name(), task.cancelling(), frames, len(asyncio.all_tasks(self.loop))
         return None
@@ -208,6 +214,26 @@ class Words:
             self.semaphore.release()
         except ValueError as error:
             return error
+
+    def act_release_lock(self, label):
+        try:
+            self.lock.release()
+        except RuntimeError as error:
+            return error
+
+    def act_task_done(self, label):
+        try:
+            self.queue.task_done()
+        except ValueError as error:
+            return error
+
+    def act_look(self, label):
+        """How all that is waited on stands."""
+        barrier, queue = self.barrier, self.queue
+        return (
+            (self.event.is_set(), self.lock.locked(), self.semaphore.locked(), self.condition.locked()),
+            (barrier.n_waiting, barrier.broken, queue.qsize(), queue.full()),
+        )
 
     def act_set_variable(self, label, value):
         variable.set(value)

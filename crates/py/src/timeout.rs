@@ -248,27 +248,31 @@ fn exit(this: This<'_, TimeoutCore>, raised: Option<Obj>) -> PyResult<()> {
     let Some(raised) = raised else { return Ok(()) };
     // No other request to cancel came, so the cancellation is this timeout's.
     let (class, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = raised.bind(py).extract()?;
-    over(&class, &value)
+    match over(&class, &value)? {
+        // As `raise` does, which asks the interpreter what is being handled: mostly, but not always, this exception.
+        Some(timeout) => Err(call::raised(py, &timeout)),
+        None => Ok(()),
+    }
 }
 
-/// An exception leaves what had a deadline, which has passed: raises `TimeoutError` if it is the cancellation, and shows
-/// the time-out behind any other.
-pub fn over(class: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+/// An exception leaves what had a deadline, which has passed: the `TimeoutError` to raise if it is the cancellation. Any
+/// other shows the time-out behind it from now on.
+pub fn over(class: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Option<Obj>> {
     let py = class.py();
     let cancelled = stdlib::get().cancelled_error.bind(py);
     let insert = &STOCK.get().insert_timeout_error;
     let is_cancellation = class.is(cancelled)
         || (insert.is_some() && class.cast::<PyType>()?.is_subclass(cancelled)?);
     if is_cancellation {
-        return Err(call::raised(py, &timeout_from(value)?));
+        return timeout_from(value).map(Some);
     }
     match insert {
-        Some(insert) if !value.is_none() => insert_timeout_error(insert, value),
-        Some(_) | None => Ok(()),
+        Some(insert) if !value.is_none() => insert_timeout_error(insert, value).map(|()| None),
+        Some(_) | None => Ok(None),
     }
 }
 
-/// The exception of `raise TimeoutError from cause`.
+/// The exception of `raise TimeoutError from cause` where `cause` is being handled.
 pub fn timeout_from(cause: &Bound<'_, PyAny>) -> PyResult<Obj> {
     let py = cause.py();
     let error = PyTimeoutError::new_err(()).into_value(py).into_bound(py);

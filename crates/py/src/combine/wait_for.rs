@@ -112,9 +112,16 @@ fn leave(wait: This<'_, Wait>, outcome: PyResult<Obj>) -> PyResult<Next> {
 fn expired(py: Python<'_>, error: PyErr) -> PyErr {
     let class = error.get_type(py).into_any();
     match timeout::over(&class, error.value(py)) {
-        Ok(()) => error,
-        Err(timeout) => timeout,
+        Ok(None) => error,
+        Ok(Some(timeout)) => as_it_is(py, &timeout),
+        Err(failure) => failure,
     }
+}
+
+/// The exception with the `__context__` that it has. The cancellation is handled here, and the interpreter, not knowing
+/// that, would put in its place what the caller handles.
+fn as_it_is(py: Python<'_>, exception: &Obj) -> PyErr {
+    PyErr::from_value(exception.bind(py).clone())
 }
 
 /// A time limit of nothing: what is not done already is cancelled.
@@ -140,7 +147,7 @@ fn cancelled(wait: This<'_, Wait>) -> PyResult<Next> {
         Ok(value) => Ok(Next::Return(value)),
         Err(error) if error.is_instance(py, stdlib::get().cancelled_error.bind(py)) => {
             let timeout = timeout::timeout_from(error.value(py))?;
-            Err(call::raised(py, &timeout))
+            Err(as_it_is(py, &timeout))
         }
         Err(error) => Err(error),
     }
