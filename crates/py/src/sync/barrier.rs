@@ -131,10 +131,13 @@ fn leave<R>(place: Place<'_>, outcome: PyResult<R>) -> PyResult<R> {
 }
 
 fn broken(place: Place<'_>, text: &str) -> PyErr {
-    let class = SHARED.get().broken_barrier_error.bind(place.wait.py());
-    class
-        .call1((text,))
-        .map_or_else(|error| error, PyErr::from_value)
+    let py = place.wait.py();
+    let class = SHARED.get().broken_barrier_error.bind(py);
+    // As `raise` does: in the context of what is being handled.
+    class.call1((text,)).map_or_else(
+        |error| error,
+        |exception| call::raised(py, &Obj::from(exception)),
+    )
 }
 
 /// Until the tasks of the round before have gone.
