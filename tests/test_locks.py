@@ -437,6 +437,21 @@ def test_cycles_are_collected(kind, classes, collect):
     assert [ref() for ref in refs] == [None] * len(refs)
 
 
+def test_a_broken_barrier_is_told_in_the_context_of_what_is_handled(run, classes):
+    async def main():
+        barrier = classes.Barrier(2)
+        await barrier.abort()
+        try:
+            raise KeyError
+        except KeyError as handled:
+            with pytest.raises(asyncio.BrokenBarrierError) as caught:
+                await barrier.wait()
+            return handled, caught.value
+
+    handled, error = run(main())
+    assert error.__context__ is handled
+
+
 def test_an_uncontended_with_does_not_give_the_loop_a_turn(run, classes):
     async def main():
         seen = []

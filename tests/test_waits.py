@@ -544,6 +544,25 @@ def test_wait_for_too_long(run, names):
     assert run(main()) == ([""], asyncio.CancelledError)
 
 
+@pytest.mark.parametrize("timeout", [0, -1])
+def test_wait_for_no_time_while_another_exception_is_handled(run, names, timeout):
+    async def main():
+        try:
+            raise KeyError
+        except KeyError as handled:
+            with pytest.raises(TimeoutError) as caught:
+                await names.wait_for(names.sleep(10), timeout)
+            error = caught.value
+            return error.__context__ is error.__cause__, type(error.__cause__), handled in chain(error)
+
+    def chain(error):
+        while error is not None:
+            yield error
+            error = error.__context__
+
+    assert run(main()) == (True, asyncio.CancelledError, True)
+
+
 @pytest.mark.parametrize("timeout", [0, -1, 0.0])
 def test_wait_for_no_time_at_all(run, names, timeout):
     async def main():

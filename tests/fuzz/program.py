@@ -91,7 +91,8 @@ class Program(Words):
                 with native_names() if self.natives else contextlib.nullcontext():
                     self._run()
                     gc.collect()
-            told = [(each.category.__name__, str(each.message).partition("<")[0]) for each in warned]
+            # Without addresses, and without the frames that a warning of debug mode has, which are each loop's own.
+            told = [(each.category.__name__, re.split("[<\n]", str(each.message))[0]) for each in warned]
         finally:
             gc.enable()
             logging.disable(logging.NOTSET)

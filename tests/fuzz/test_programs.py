@@ -60,26 +60,26 @@ def by_turns(kind):
     return factory
 
 
-@examples(300)
+@examples(240)
 @given(programs)
 def test_programs(program):
     compare(program)
 
 
-@examples(150)
+@examples(120)
 @given(programs)
 def test_programs_in_debug_mode(program):
     compare(program, debug=True)
 
 
-@examples(150)
+@examples(120)
 @given(programs)
 def test_programs_with_tasks_of_both_kinds(program):
     compare(program, factory=by_turns)
 
 
 @pytest.mark.skipif(not PY312, reason="eager tasks came with 3.12")
-@examples(200)
+@examples(150)
 @given(programs)
 def test_programs_with_eager_tasks(program):
     compare(program, factory=eager)

@@ -132,7 +132,7 @@ fn throw(this: This<'_, Wait>, args: Args<'_>) -> PyResult<Obj> {
 
 fn invalid_state(py: Python<'_>, text: &str) -> PyResult<PyErr> {
     let class = &stdlib::get().invalid_state_error;
-    Ok(PyErr::from_value(class.bind(py).call1((text,))?))
+    Ok(call::raised(py, &class.bind(py).call1((text,))?.into()))
 }
 
 fn result(this: This<'_, Wait>) -> PyResult<Obj> {
