@@ -170,10 +170,12 @@ test-all-pythons: ## The Python tests and CPython's suite on every supported Pyt
 	    $(MAKE) --no-print-directory develop py-test cpython PYTHON=$$python VENV=.venv-$$version </dev/null || exit 1; \
 	done
 
-.PHONY: test-3.14
+.PHONY: test-3.14 test-3.15
 test-3.14: ## The same on Python 3.14, in a root folder that debootstrap makes (needs root; PROFILE, PYTEST)
-	$(call say,Python 3.14 in a root folder)
-	@PROFILE=$(PROFILE) PYTEST="$(PYTEST)" scripts/python314.sh test
+test-3.15: ## And on 3.15
+test-3.14 test-3.15:
+	$(call say,Python $(@:test-%=%) in a root folder)
+	@PROFILE=$(PROFILE) PYTEST="$(PYTEST)" scripts/debian_python.sh $(@:test-%=%) test
 
 .PHONY: portable
 portable: ## The kernel's tests on the poller that other Unixes use

@@ -1,23 +1,37 @@
 #!/usr/bin/env bash
-# Python 3.14 where the system has none: Debian's, in a root folder that debootstrap makes under target/.
+# A Python that the system has not got, 3.14 or 3.15: Debian's, in a root folder that debootstrap makes under target/.
 #
-#     scripts/python314.sh make               make the folder, if it is not there (a minute, half a gigabyte)
-#     scripts/python314.sh run COMMAND ...    run a command in it, with the checkout in its usual place
-#     scripts/python314.sh test               compile for it, run pytest and CPython's suite
-#     scripts/python314.sh remove             remove it
+#     scripts/debian_python.sh VERSION make               make the folder, if it is not there (a minute, half a gigabyte)
+#     scripts/debian_python.sh VERSION run COMMAND ...    run a command in it, with the checkout in its usual place
+#     scripts/debian_python.sh VERSION build              compile for it, and make an environment with the tests' packages
+#     scripts/debian_python.sh VERSION test               the same, then run pytest and CPython's suite
+#     scripts/debian_python.sh VERSION remove             remove it
 #
 # The extension is compiled outside, by the system's cargo, and asks the interpreter inside how to. Mounts are made in
 # a namespace of the command's own and end with it, whatever becomes of it. Status 3: it cannot be had here; the
-# reason is printed. PYTHON314_SUITE and PYTHON314_MIRROR choose where it comes from, PROFILE how it is compiled.
+# reason is printed. DEBIAN_SUITE and DEBIAN_MIRROR choose where it comes from, DEBIAN_CARGO_TARGET where it is compiled,
+# PROFILE how.
 set -euo pipefail
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-root=$checkout/target/python3.14-root
+usage() {
+    sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+    exit 2
+}
+
+version=${1:-}
+[ $# -gt 0 ] && shift
+case $version in
+    3.14) suite=forky ;;
+    3.15) suite=sid ;;
+    *) usage ;;
+esac
+suite=${DEBIAN_SUITE:-$suite}
+root=$checkout/target/python$version-root
 venv=/opt/roundel
-suite=${PYTHON314_SUITE:-forky}
-wanted=python3.14,python3.14-dev,python3.14-venv,libpython3.14-testsuite,ca-certificates
+wanted=python$version,python$version-dev,python$version-venv,libpython$version-testsuite,ca-certificates
 
 cannot() {
-    echo "Python 3.14 cannot be had here: $1" >&2
+    echo "Python $version cannot be had here: $1" >&2
     exit 3
 }
 
@@ -25,11 +39,11 @@ mirror() { # The one that this system's own packages come from
     local own
     own=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
         grep -Eo 'https?://[^ ]+/debian/?( |$)' | head -1 | tr -d ' ') || true
-    echo "${PYTHON314_MIRROR:-$own}"
+    echo "${DEBIAN_MIRROR:-$own}"
 }
 
 make_root() {
-    [ -x "$root/usr/bin/python3.14" ] && return
+    [ -x "$root/usr/bin/python$version" ] && return
     [ "$(uname -s)" = Linux ] || cannot "root folders are Linux's"
     [ "$(id -u)" = 0 ] || cannot "making a root folder needs root"
     unshare --mount true 2>/dev/null || cannot "mounts are not allowed here"
@@ -39,8 +53,8 @@ make_root() {
         { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap; } \
             >/dev/null 2>&1 || cannot "apt-get could not install debootstrap"
     fi
-    [ -n "$(mirror)" ] || cannot "this system names no mirror of Debian's: set PYTHON314_MIRROR"
-    echo "Python 3.14 from Debian's $suite into ${root#"$checkout"/} ..."
+    [ -n "$(mirror)" ] || cannot "this system names no mirror of Debian's: set DEBIAN_MIRROR"
+    echo "Python $version from Debian's $suite into ${root#"$checkout"/} ..."
     rm -rf "$root.part"
     mkdir -p "$root.part"
     # An older debootstrap does not know the suite's name, but the way they are all made.
@@ -64,24 +78,30 @@ run_in_root() { # COMMAND ...
             sh -c '\''cd "$0" 2>/dev/null || cd /; exec "$@"'\'' "$WHERE" "$@"' sh "$@"
 }
 
-test_in_root() {
+build_for_root() {
     cd "$checkout"
-    local inside=(scripts/python314.sh run) interpreter=$checkout/target/python3.14
-    local target=${PYTHON314_CARGO_TARGET:-$checkout/target/python3.14-cargo} profile=${PROFILE:-dev} suffix
+    local inside=(scripts/debian_python.sh "$version" run) interpreter=$checkout/target/python$version
+    local target=${DEBIAN_CARGO_TARGET:-$checkout/target/python$version-cargo} profile=${PROFILE:-dev} suffix
     if [ ! -x "$root$venv/bin/pytest" ]; then
         # pip goes to the network as the system around does.
         cp -L /etc/resolv.conf "$root/etc/resolv.conf"
         [ -f /etc/ssl/certs/ca-certificates.crt ] && cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
-        "${inside[@]}" python3.14 -m venv $venv
+        "${inside[@]}" "python$version" -m venv $venv
         "${inside[@]}" $venv/bin/python -m pip install --disable-pip-version-check --progress-bar off --quiet --group test
     fi
-    printf '#!/bin/sh\nexec "%s" run python3.14 "$@"\n' "$checkout/scripts/python314.sh" >"$interpreter"
+    printf '#!/bin/sh\nexec "%s" %s run python%s "$@"\n' "$checkout/scripts/debian_python.sh" "$version" "$version" \
+        >"$interpreter"
     chmod +x "$interpreter"
     # cargo and not maturin, which would take the interpreter's own path, and that is one inside the root folder.
     PYO3_PYTHON=$interpreter PYO3_BUILD_EXTENSION_MODULE=1 CARGO_TARGET_DIR=$target \
         cargo build --package roundel-py --profile "$profile"
-    suffix=$("${inside[@]}" python3.14 -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+    suffix=$("${inside[@]}" "python$version" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
     cp "$target/${profile/#dev/debug}/lib_roundel.so" "python/roundel/_roundel$suffix"
+}
+
+test_in_root() {
+    build_for_root
+    local inside=(scripts/debian_python.sh "$version" run)
     inside+=(env "PYTHONPATH=$checkout/python" ROUNDEL_TESTS_REQUIRE=1)
     # shellcheck disable=SC2086  # several options
     "${inside[@]}" $venv/bin/python -m pytest -p no:cacheprovider ${PYTEST:-}
@@ -93,10 +113,8 @@ command=${1:-}
 case $command in
     make) make_root ;;
     run) make_root && run_in_root "$@" ;;
+    build) make_root && build_for_root ;;
     test) make_root && test_in_root ;;
     remove) rm -rf "$root" "$root.part" ;;
-    *)
-        sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
-        exit 2
-        ;;
+    *) usage ;;
 esac
