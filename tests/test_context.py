@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from kinds import PY312, turns
+from kinds import PY312, PY315, turns
 from peers import Recorder, connected
 
 var = contextvars.ContextVar("var", default="default")
@@ -278,7 +278,7 @@ def test_protocol_methods(loop, run):
     ]
 
 
-def test_resume_reading_takes_the_context_of_its_caller(loop, run):
+def test_resume_reading_takes_the_context_of_its_caller_or_of_the_connection(loop, run):
     class Notes(Recorder):
         def data_received(self, data):
             seen.append(var.get())
@@ -298,7 +298,84 @@ def test_resume_reading_takes_the_context_of_its_caller(loop, run):
         await protocol.lost()
 
     run(main())
-    assert seen == ["resuming"]
+    # From 3.15 on a connection has a context, and whoever calls a method of its transport does not matter.
+    assert seen == ["connecting" if PY315 else "resuming"]
+
+
+def test_whether_the_methods_of_one_connection_share_a_context(loop, run):
+    class Notes(Recorder):
+        def _note(self, *call):
+            seen.append((call[0], var.get()))
+            var.set(call[0])
+            super()._note(*call)
+
+    seen = []
+
+    async def main():
+        var.set("connecting")
+        transport, protocol, peer = await connected(Notes())
+        transport.set_write_buffer_limits(0)
+        var.set("writing")
+        transport.write(bytes(1 << 24))
+        assert var.get() == "pause_writing"
+        left = 1 << 24
+        while left:
+            left -= len(await loop.run_in_executor(None, peer.recv, left))
+        await protocol.until("resume_writing")
+        var.set("closing")
+        transport.close()
+        await protocol.lost()
+        peer.close()
+
+    run(main())
+    # pause_writing() is called by write(), and so as its caller.
+    assert seen == [
+        ("connection_made", "connecting"),
+        ("pause_writing", "writing"),
+        ("resume_writing", "connection_made" if PY315 else "writing"),
+        ("connection_lost", "resume_writing" if PY315 else "closing"),
+    ]
+    assert var.get() == "outside"
+
+
+def test_which_context_a_servers_connections_have(loop, run):
+    """From 3.15 on that of whoever made the server, each connection a copy of its own."""
+
+    class Notes(asyncio.Protocol):
+        def connection_made(self, transport):
+            seen.append(("made", var.get()))
+            var.set("connected")
+            self.transport = transport
+
+        def data_received(self, data):
+            seen.append((data.decode(), var.get()))
+            self.transport.close()
+
+        def connection_lost(self, exc):
+            seen.append(("lost", var.get()))
+            lost.set_result(None)
+
+    seen = []
+
+    async def main():
+        nonlocal lost
+        var.set("making the server")
+        server = await loop.create_server(Notes, "127.0.0.1", 0)
+        var.set("afterwards")
+        for _ in range(2):
+            lost = loop.create_future()
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"data")
+            assert await reader.read() == b""
+            writer.close()
+            await lost
+        server.close()
+
+    lost = None
+    run(main())
+    made = ("made", "making the server")
+    kept = "connected" if PY315 else "making the server"
+    assert seen == [made, ("data", kept), ("lost", kept)] * 2
 
 
 def test_one_context_entered_twice_is_an_error(loop, kind, reports, caplog):

@@ -8,6 +8,7 @@ running interpreter's `asyncio.SelectorEventLoop`, so they are right for its ver
 
 import asyncio
 import concurrent.futures
+import contextvars
 import selectors
 import signal
 import socket
@@ -226,9 +227,10 @@ class Loop(_roundel.LoopCore, _Asyncio):
         *,
         extra: dict[str, Any] | None = None,
         server: Any = None,
+        context: contextvars.Context | None = None,  # given by asyncio from 3.15 on
     ) -> "_roundel.SocketTransport":
         self._ensure_fd_no_transport(sock)
-        return _roundel.SocketTransport(self, sock, protocol, waiter, extra, server)
+        return _roundel.SocketTransport(self, sock, protocol, waiter, extra, server, context)
 
     def _make_ssl_transport(
         self,
@@ -243,6 +245,7 @@ class Loop(_roundel.LoopCore, _Asyncio):
         server: Any = None,
         ssl_handshake_timeout: float | None = constants.SSL_HANDSHAKE_TIMEOUT,
         ssl_shutdown_timeout: float | None = constants.SSL_SHUTDOWN_TIMEOUT,
+        context: contextvars.Context | None = None,
     ) -> asyncio.Transport:
         self._ensure_fd_no_transport(rawsock)
         # TLS is a protocol on top of the native transport: asyncio's.
@@ -256,7 +259,7 @@ class Loop(_roundel.LoopCore, _Asyncio):
             ssl_handshake_timeout=ssl_handshake_timeout,  # type: ignore[arg-type]  # a float is fine
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
-        _roundel.SocketTransport(self, rawsock, tls, None, extra, server)
+        _roundel.SocketTransport(self, rawsock, tls, None, extra, server, context)
         return tls._app_transport
 
     # Child processes.

@@ -13,7 +13,7 @@ use crate::handle::{Handle, TimerHandle, When};
 
 /// The arguments of `function(*names, *args, context=None)`: those with names, which may be given by them, and the
 /// context. What is left are the positional ones from `N` on.
-fn take<'a, const N: usize>(
+pub fn take<'a, const N: usize>(
     py: Python<'_>,
     args: Args<'a>,
     function: &str,

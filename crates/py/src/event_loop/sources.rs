@@ -7,6 +7,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use roundel_core::Mode;
 
+use super::calls::take;
 use super::{Callback, Kernel, LoopCore};
 use crate::ffi::{Args, Builder, Obj, This, call};
 use crate::handle::Handle;
@@ -52,14 +53,14 @@ enum Side {
 }
 
 fn add(this: This<'_, LoopCore>, args: Args<'_>, side: Side) -> PyResult<Obj> {
-    let (Some(fd), Some(callback)) = (args.get(0), args.get(1)) else {
-        return Err(PyTypeError::new_err(
-            "a file descriptor and a callback are required",
-        ));
+    let (function, names) = match side {
+        Side::Read => ("_add_reader", ["fd", "callback"]),
+        Side::Write => ("_add_writer", ["fd", "callback"]),
     };
+    let ([fd, callback], context) = take(this.py(), args, function, names)?;
     let kernel = this.kernel()?;
     let fd = descriptor(this.py(), fd)?;
-    let handle = Handle::create(this, callback, args.rest(2), None)?;
+    let handle = Handle::create(this, callback, args.rest(2), context)?;
     let entry = Callback::Handle(handle.clone());
     let replaced = match side {
         Side::Read => kernel.add_reader(fd, entry, Mode::Level),
@@ -140,12 +141,12 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
         .method(
             c"_add_reader",
             |this, args| add(this, args, Side::Read),
-            c"_add_reader($self, fd, callback, /, *args)\n--\n\nCall callback(*args) whenever fd is readable.",
+            c"_add_reader($self, fd, callback, *args, context=None)\n--\n\nCall callback(*args) whenever fd is readable.",
         )
         .method(
             c"_add_writer",
             |this, args| add(this, args, Side::Write),
-            c"_add_writer($self, fd, callback, /, *args)\n--\n\nCall callback(*args) whenever fd is writable.",
+            c"_add_writer($self, fd, callback, *args, context=None)\n--\n\nCall callback(*args) whenever fd is writable.",
         )
         .method(
             c"_remove_reader",

@@ -45,6 +45,8 @@ pub struct SocketTransport {
     buffered_protocol: Cell<bool>,
     server: Slot,
     extra: Slot,
+    /// What all callbacks run in, if one was given: asyncio's does that from 3.15 on.
+    context: Slot,
     /// What read events run in.
     read_context: Slot,
     paused: Cell<bool>,
@@ -67,12 +69,13 @@ pub struct SocketTransport {
 static CLASS: Class = Class::new();
 
 impl SocketTransport {
-    fn slots(&self) -> [&Slot; 6] {
+    fn slots(&self) -> [&Slot; 7] {
         [
             &self.socket,
             &self.protocol,
             &self.server,
             &self.extra,
+            &self.context,
             &self.read_context,
             &self.empty_waiter,
         ]
@@ -82,7 +85,8 @@ impl SocketTransport {
 impl Native for SocketTransport {
     const NAME: &'static CStr = c"roundel.SocketTransport";
     const DOC: &'static CStr =
-        c"SocketTransport(loop, sock, protocol, waiter=None, extra=None, server=None)\n--\n\n\
+        c"SocketTransport(loop, sock, protocol, waiter=None, extra=None, server=None, \
+        context=None)\n--\n\n\
         A connected stream socket: the transport that create_connection() and create_server() \
         give to protocols.";
     const WITH_DICT: bool = true;
@@ -143,17 +147,26 @@ impl SocketTransport {
         !self.closing.get() && !self.paused.get()
     }
 
+    /// What a callback that is scheduled now runs in, where it has to be a context of this transport's choice.
+    fn own_context(&self, py: Python<'_>) -> PyResult<Obj> {
+        match self.context.get() {
+            Some(context) => Ok(context),
+            None => context::copy_current(py),
+        }
+    }
+
     /// The protocol. There is one until `connection_lost` has been called.
     fn protocol(&self, py: Python<'_>) -> Obj {
         self.protocol.get_or_none(py)
     }
 }
 
-/// `loop.call_soon(callback, *args)` with the current context.
+/// `loop.call_soon(callback, *args)` with the transport's context, or the current one if it has none.
 fn call_soon(this: This<'_, SocketTransport>, callback: &Obj, args: &[&Obj]) -> PyResult<()> {
     let py = this.py();
     let done = this.home.with_ours(py, |event_loop| {
-        let handle = Handle::create(event_loop, callback, args.iter().copied(), None)?;
+        let context = this.context.get();
+        let handle = Handle::create(event_loop, callback, args.iter().copied(), context.as_ref())?;
         event_loop.kernel()?.call_soon(Callback::Handle(handle));
         Ok(())
     });
@@ -175,11 +188,13 @@ fn log_debug(this: This<'_, SocketTransport>, text: &str) -> PyResult<()> {
     Ok(())
 }
 
-const INIT: Signature<6> = Signature {
+const INIT: Signature<7> = Signature {
     function: "SocketTransport",
-    names: ["loop", "sock", "protocol", "waiter", "extra", "server"],
+    names: [
+        "loop", "sock", "protocol", "waiter", "extra", "server", "context",
+    ],
     required: 3,
-    positional: 6,
+    positional: 7,
 };
 
 fn initialise(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<()> {
@@ -191,6 +206,7 @@ fn initialise(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<()> {
         waiter,
         extra,
         server,
+        context,
     ] = args.parse(py, &INIT)?
     else {
         return Ok(());
@@ -208,6 +224,7 @@ fn initialise(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<()> {
     };
     describe(socket.bind(py), &extra)?;
     this.home.set(py, event_loop.clone());
+    this.context.set(given(context));
     this.fd.set(
         socket
             .bind(py)
@@ -256,7 +273,7 @@ fn begin(this: This<'_, SocketTransport>, protocol: &Obj, waiter: Option<&Obj>) 
     let py = this.py();
     let connection_made = bound(protocol, py, intern!(py, "connection_made"))?;
     call_soon(this, &connection_made, &[&this.object()])?;
-    this.read_context.set(context::copy_current(py)?);
+    this.read_context.set(this.own_context(py)?);
     if let Some(kernel) = this.kernel(py) {
         kernel.call_soon(Callback::Start(this.object()));
     }

@@ -236,7 +236,7 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
             c"resume_reading",
             |this: This<'_, SocketTransport>| {
                 if !this.closing.get() && this.paused.replace(false) {
-                    this.read_context.set(context::copy_current(this.py())?);
+                    this.read_context.set(this.own_context(this.py())?);
                     watch(this)?;
                     log_debug(this, "%r resumes reading")?;
                 }

@@ -246,7 +246,8 @@ fn watch(this: This<'_, SocketTransport>) -> PyResult<()> {
         let Some(kernel) = event_loop.kernel_if_open() else {
             return Ok(());
         };
-        let handle = Handle::create(event_loop, &callback, [].into_iter(), None)?;
+        let context = this.context.get();
+        let handle = Handle::create(event_loop, &callback, [].into_iter(), context.as_ref())?;
         let replaced = kernel
             .add_writer(this.fd.get(), Callback::Handle(handle), Mode::Level)
             .map_err(|error| stdlib::os_error(py, &error))?;
