@@ -343,7 +343,8 @@ fn look(
         discard.call1((awaited, waiter))?;
     }
 
-    let records = Records {
+    let (running_loop, running_task) = places_of_current(&asyncio, event_loop, one, head)?;
+    Ok(Records {
         awaited_by,
         awaited_by_is_set,
         is_task,
@@ -351,39 +352,45 @@ fn look(
         name,
         node,
         head,
-        running_loop: head - 2 * WORD,
-        running_task: head - WORD,
-    };
-    records.confirm_current(&asyncio, event_loop, one)?;
-    Ok(records)
+        running_loop,
+        running_task,
+    })
 }
 
-impl Records {
-    /// Makes a specimen the current task, and looks. What was running before is put back.
-    fn confirm_current(
-        &self,
-        asyncio: &Bound<'_, PyModule>,
-        event_loop: &Bound<'_, PyAny>,
-        task: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let set_running_loop = asyncio.getattr("_set_running_loop")?;
-        let swap = asyncio.getattr("_swap_current_task")?;
-        let running = asyncio.getattr("_get_running_loop")?.call0()?;
-        set_running_loop.call1((event_loop,))?;
-        let previous = match swap.call1((event_loop, task)) {
-            Ok(previous) => previous,
-            Err(error) => return set_running_loop.call1((running,)).and(Err(error)),
-        };
-        // SAFETY: `head` is a field of the thread state that has a list in it, and stands behind these two words.
-        let seen = unsafe {
-            let state = ffi::PyThreadState_Get().cast::<ffi::PyObject>();
-            (
-                word(state, self.running_loop),
-                word(state, self.running_task),
-            )
-        };
-        swap.call1((event_loop, &previous))?;
-        set_running_loop.call1((running,))?;
-        confirm(seen == (event_loop.as_ptr(), task.as_ptr()))
-    }
+/// How many words in front of the head of the list are looked at.
+const NEAR: usize = 8;
+
+/// The places of the running loop and the current task, in front of the list's head: makes a specimen the current task,
+/// and looks. What was running before is put back.
+fn places_of_current(
+    asyncio: &Bound<'_, PyModule>,
+    event_loop: &Bound<'_, PyAny>,
+    task: &Bound<'_, PyAny>,
+    head: usize,
+) -> PyResult<(usize, usize)> {
+    confirm(head > NEAR * WORD)?;
+    let set_running_loop = asyncio.getattr("_set_running_loop")?;
+    let swap = asyncio.getattr("_swap_current_task")?;
+    let running = asyncio.getattr("_get_running_loop")?.call0()?;
+    set_running_loop.call1((event_loop,))?;
+    let previous = match swap.call1((event_loop, task)) {
+        Ok(previous) => previous,
+        Err(error) => return set_running_loop.call1((running,)).and(Err(error)),
+    };
+    let start = head - NEAR * WORD;
+    // SAFETY: `head` is a field of the thread state that has a list in it, and the state begins before these words.
+    let seen: [_; NEAR] = unsafe {
+        let state = ffi::PyThreadState_Get().cast::<ffi::PyObject>();
+        std::array::from_fn(|index| word(state, start + index * WORD))
+    };
+    swap.call1((event_loop, &previous))?;
+    set_running_loop.call1((running,))?;
+    let place = |wanted: *mut ffi::PyObject| {
+        let mut places = (0..NEAR).filter(|&index| seen[index] == wanted);
+        match (places.next(), places.next()) {
+            (Some(index), None) => Ok(start + index * WORD),
+            (Some(_) | None, _) => Err(unlike()),
+        }
+    };
+    Ok((place(event_loop.as_ptr())?, place(task.as_ptr())?))
 }
