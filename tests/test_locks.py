@@ -17,7 +17,7 @@ import weakref
 
 import pytest
 
-from kinds import ASYNCIO, PY315, outcome, turns
+from kinds import ASYNCIO, outcome, turns
 
 pytest.importorskip("roundel")
 
