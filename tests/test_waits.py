@@ -766,8 +766,9 @@ def test_pending_ones_are_collected_with_their_loop(kind, names, name):
         marker, loop = Marker(), kind.new_event_loop()
         loop.set_exception_handler(lambda loop, context: None)
         task = loop.create_task(hold(marker))
-        loop.call_later(0.001, loop.stop)
-        loop.run_forever()
+        for _ in range(5):  # turns, so that every coroutine has begun
+            loop.call_soon(loop.stop)
+            loop.run_forever()
         loop.close()
         del task
         return weakref.ref(marker)
