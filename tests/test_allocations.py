@@ -79,7 +79,8 @@ PARKED = """
         coroutines, tasks, blocks = [make() for _ in range(N)], [None] * N, array("q", [0, 0])
         gc.collect()
         gc.disable()
-        known = set(map(id, gc.get_objects()))
+        before = gc.get_objects()  # kept, so that nothing new comes to lie where one of these was
+        known = set(map(id, before))
         for i in range(N):
             tasks[i] = loop.create_task(coroutines[i])
         blocks[0] = sys.getallocatedblocks()
@@ -163,9 +164,11 @@ def test_gather_of_many_tasks_makes_the_same_few_objects():
                 futures = [loop.create_future() for _ in range(count)]
                 gc.collect()
                 gc.disable()
-                known = set(map(id, gc.get_objects()))
+                before = gc.get_objects()
+                known = set(map(id, before))
                 both = asyncio.gather(*futures)
                 made.append(sorted(type(each).__name__ for each in gc.get_objects() if id(each) not in known))
+                del before
                 gc.enable()
                 for future in futures:
                     future.set_result(None)
