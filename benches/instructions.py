@@ -99,7 +99,10 @@ def count(row: str, loop: str, n: int, out: Path) -> int:
 @functools.cache
 def compile_modules(row: str, loop: str) -> None:
     """Run it once, so that neither of the two that are counted has to compile a module first."""
-    subprocess.run([sys.executable, str(HERE / "child.py"), row, loop, "1"], check=True, stdout=subprocess.DEVNULL)
+    # Somebody may have asked Python to write no bytecode; the counted runs know nothing of that.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    child = [sys.executable, str(HERE / "child.py"), row, loop, "1"]
+    subprocess.run(child, check=True, stdout=subprocess.DEVNULL, env=env)
 
 
 def for_one(row: str, loop: str, n: int, out: Path) -> int:
@@ -107,6 +110,10 @@ def for_one(row: str, loop: str, n: int, out: Path) -> int:
     compile_modules(row, loop)
     short = count(row, loop, n, out)
     long = count(row, loop, 3 * n, out)
+    if long <= short:
+        raise SystemExit(
+            f"{row}: {3 * n} operations took no more instructions than {n}: something else was counted too"
+        )
     return round((long - short) / (2 * (n + n // 10)))  # a run warms up with a tenth of its work
 
 
