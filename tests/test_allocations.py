@@ -150,8 +150,8 @@ def test_a_timeout_holds_itself_and_the_way_out():
 
 
 def test_gather_holds_one_future():
-    """Of two coroutines, which become tasks with contexts, each with the wait that it was; from Python 3.14 on also with
-    the number that is its name, on asyncio's record."""
+    """Of two coroutines, which become tasks with contexts, each with the wait that it was; from Python 3.14 on also
+    with the number that is its name, on asyncio's record."""
     assert run(PARKED, "gather") == {
         "objects": {"Task": 3, "Context": 3, "Wait": 2, "_GatheringFuture": 1, "FutureIter": 1},
         "blocks": 10.0 if PY314 else 8.0,
