@@ -301,3 +301,46 @@ def test_a_type_checker_knows_the_names(tmp_path):
     ran = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
     assert "prog.py:2: error" in ran.stdout
     assert "prog.py:3: error" in ran.stdout
+
+
+def run_code(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=25)
+
+
+def test_a_program_that_wants_a_loop_does_not_wait_for_the_rest():
+    ran = run_code(
+        "import sys, roundel\n"
+        "roundel.new_event_loop().close()\n"
+        "print([name for name in sys.modules if name in ('roundel._natives', 'concurrent.futures.thread')])"
+    )
+    assert (ran.stdout, ran.stderr) == ("[]\n", "")
+
+
+FIRST_ASKED_UNDER_A_MOCK = """
+import asyncio, concurrent.futures, functools, threading
+from unittest import mock
+
+import roundel
+
+stock_lock, submit = asyncio.Lock, concurrent.futures.ThreadPoolExecutor.submit
+seen = []
+
+@functools.wraps(submit)
+def patched(self, function, /, *args, **kwargs):
+    seen.append(function)
+    return submit(self, function, *args, **kwargs)
+
+async def in_thread():
+    return await asyncio.get_running_loop().run_in_executor(None, threading.current_thread)
+
+with mock.patch("asyncio.sleep"), mock.patch("asyncio.Lock"), mock.patch("asyncio.iscoroutine"):
+    roundel.Queue
+concurrent.futures.ThreadPoolExecutor.submit = patched
+assert roundel.run(in_thread()) is not threading.main_thread()
+print(roundel.sleep.__module__, issubclass(roundel.Lock, stock_lock), roundel.iscoroutine is asyncio.iscoroutine, *(each.__name__ for each in seen))
+"""
+
+
+def test_a_mock_that_is_there_when_the_first_name_is_asked_for_is_gone_with_its_patch():
+    ran = run_code(FIRST_ASKED_UNDER_A_MOCK)
+    assert (ran.stdout, ran.stderr) == ("roundel True True current_thread\n", "")

@@ -12,14 +12,15 @@ asyncio's own elsewhere, and roundel's own. Their homes: the extension module `r
 names are native), `_loop` (the event loop's class), `_run`, `_policy`, and `_cli` for the command.
 
 Trade: a type checker is told that asyncio's names are asyncio's, `Future` and `Task` among them. That is what functions
-are annotated with, and a native object is an instance of asyncio's class.
+are annotated with, and a native object is an instance of asyncio's class. And the names that this module shares with
+asyncio come when the first of them is asked for: a program that wants a loop and nothing else starts sooner.
 """
 
 import asyncio as _asyncio
 from typing import TYPE_CHECKING, Any
 
+from roundel import _stock as _stock  # what asyncio is, at this moment
 from roundel._loop import Loop
-from roundel._natives import namespace as _namespace
 from roundel._policy import EventLoopPolicy, install, uninstall
 from roundel._run import new_event_loop, run
 
@@ -69,12 +70,27 @@ else:
     if hasattr(_asyncio, "EventLoop"):  # 3.13 and newer
         EventLoop = SelectorEventLoop
 
-    for _name, _object in _namespace().items():
-        globals().setdefault(_name, _object)
-    __all__ = sorted({*__all__, *_asyncio.__all__, *_namespace()})
+    _OWN = __all__
+    del __all__  # asked for with the names
+
+    def _take_names() -> dict[str, Any]:
+        """Give this module the names that it shares with asyncio; return all that it has."""
+        names = globals()
+        if "__all__" not in names:
+            from roundel._natives import namespace
+
+            shared = namespace()
+            for name, value in shared.items():
+                names.setdefault(name, value)
+            names["__all__"] = sorted({*_OWN, *_asyncio.__all__, *shared})
+        return names
 
     def __getattr__(name: str) -> Any:
-        """What else `asyncio` has: its modules, and what it makes only when asked."""
+        """asyncio's names, when the first is asked for; and what else it has: modules, what it makes only when asked."""
+        if not name.startswith("_") or name == "__all__" or name in _asyncio.__all__:
+            names = _take_names()
+            if name in names:
+                return names[name]
         if not name.startswith("__"):
             try:
                 return getattr(_asyncio, name)
@@ -83,4 +99,4 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *dir(_asyncio)})
+        return sorted({*_take_names(), *dir(_asyncio)})

@@ -4,9 +4,14 @@ The native half has the children and both ends of the block. The class is derive
 asyncio's own, so a `TaskGroup` is an `asyncio.TaskGroup` wherever a program asks, and prints as one.
 """
 
-import asyncio
+from typing import TYPE_CHECKING
 
 from roundel import _roundel
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    from roundel._stock import asyncio
 
 __all__ = ["TaskGroup"]
 

@@ -4,10 +4,14 @@ Each class is asyncio's own with the native one in front: what that has not, `__
 running interpreter's. Leaves out everything that waits: `crates/py/src/sync`.
 """
 
-import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roundel import _roundel
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    from roundel._stock import asyncio
 
 __all__ = ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "Semaphore")
 

@@ -13,7 +13,6 @@ Trade: an object is put into the global names of modules, and nowhere else. What
 argument or a container took from asyncio before, stays asyncio's: it works on every loop, and is as fast as asyncio.
 """
 
-import asyncio
 import sys
 import threading
 from collections.abc import Iterable, Mapping
@@ -21,6 +20,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from roundel import _groups, _locks, _queues, _roundel, _timeouts
+from roundel._stock import asyncio
 
 # Native objects that have asyncio's name and are not for asyncio: the classes above, and what makes a loop, which is
 # the policy's word in asyncio and roundel's own here.

@@ -2,7 +2,7 @@
 
 Owns the policy class, `install`/`uninstall` for a program that turns itself to roundel, and
 `take_over` for `roundel run`, which turns a program that may not be edited. Both also put the native
-objects in the place of asyncio's, which `_natives` does.
+objects in the place of asyncio's, which `_natives` does (imported when it is needed: it takes as long as the loop).
 
 About loops the two differ on purpose. `install` sets a policy, so whatever sets another one later
 wins, as the program's author would expect. `take_over` changes what asyncio's *default* policy makes, so a
@@ -17,7 +17,6 @@ import asyncio
 from asyncio import events, unix_events
 from typing import TYPE_CHECKING, Any
 
-from roundel import _natives
 from roundel._loop import Loop
 
 if TYPE_CHECKING:
@@ -57,6 +56,8 @@ def install() -> None:
     what was.
     """
     global _found, _ours
+    from roundel import _natives
+
     _natives.put_in()
     if _ours is not None and _current() is _ours:
         return
@@ -71,6 +72,8 @@ def uninstall() -> None:
     nothing happens.
     """
     global _found, _ours
+    from roundel import _natives
+
     _natives.take_out()
     if _ours is not None and _current() is _ours:
         _set(_found)
@@ -115,4 +118,6 @@ def take_over() -> None:
         for name in ("SelectorEventLoop", "EventLoop"):  # EventLoop: 3.13 and newer
             if hasattr(module, name):
                 setattr(module, name, SelectorEventLoop)
+    from roundel import _natives
+
     _natives.put_in(for_good=True)

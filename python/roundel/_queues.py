@@ -5,10 +5,14 @@ Owns the classes as programs see them. What is not in `QueueCore` comes from the
 them.
 """
 
-import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from roundel._roundel import QueueCore
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    from roundel._stock import asyncio
 
 __all__ = ("LifoQueue", "PriorityQueue", "Queue")
 

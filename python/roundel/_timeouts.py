@@ -4,10 +4,15 @@ The native half has the states, the timer and both ends of the block. The class 
 asyncio's own, so a `Timeout` is an `asyncio.Timeout` wherever a program asks, and prints as one.
 """
 
-import asyncio
+from typing import TYPE_CHECKING
 
 from roundel import _roundel
 from roundel._roundel import timeout, timeout_at
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    from roundel._stock import asyncio
 
 __all__ = ["Timeout", "timeout", "timeout_at"]
 
