@@ -337,10 +337,11 @@ with mock.patch("asyncio.sleep"), mock.patch("asyncio.Lock"), mock.patch("asynci
     roundel.Queue
 concurrent.futures.ThreadPoolExecutor.submit = patched
 assert roundel.run(in_thread()) is not threading.main_thread()
-print(roundel.sleep.__module__, issubclass(roundel.Lock, stock_lock), roundel.iscoroutine is asyncio.iscoroutine, *(each.__name__ for each in seen))
+print(roundel.sleep.__module__, issubclass(roundel.Lock, stock_lock), roundel.iscoroutine is asyncio.iscoroutine)
+print(*(function.__name__ for function in seen))
 """
 
 
 def test_a_mock_that_is_there_when_the_first_name_is_asked_for_is_gone_with_its_patch():
     ran = run_code(FIRST_ASKED_UNDER_A_MOCK)
-    assert (ran.stdout, ran.stderr) == ("roundel True True current_thread\n", "")
+    assert (ran.stdout, ran.stderr) == ("roundel True True\ncurrent_thread\n", "")

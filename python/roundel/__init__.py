@@ -86,7 +86,7 @@ else:
         return names
 
     def __getattr__(name: str) -> Any:
-        """asyncio's names, when the first is asked for; and what else it has: modules, what it makes only when asked."""
+        """asyncio's names, when the first is asked for; then its modules, and what it makes when asked."""
         if not name.startswith("_") or name == "__all__" or name in _asyncio.__all__:
             names = _take_names()
             if name in names:
