@@ -158,6 +158,48 @@ def test_gather_holds_one_future():
     }
 
 
+AT_SOCKETS = """
+    import collections, gc, socket, sys
+    from array import array
+    import roundel as asyncio
+
+    N = 100
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        pairs = [socket.socketpair() for _ in range(N)]
+        for ours, _ in pairs:
+            ours.setblocking(False)
+        for last in (False, True):
+            coroutines, tasks, blocks = [loop.sock_recv(ours, 10) for ours, _ in pairs], [None] * N, array("q", [0, 0])
+            gc.collect()
+            gc.disable()
+            before = gc.get_objects()
+            known = set(map(id, before))
+            for i in range(N):
+                tasks[i] = loop.create_task(coroutines[i])
+            blocks[0] = sys.getallocatedblocks()
+            await asyncio.sleep(0)
+            blocks[1] = sys.getallocatedblocks()
+            if last:
+                types = collections.Counter(type(each).__name__ for each in gc.get_objects() if id(each) not in known)
+                held = {name: count // N for name, count in types.items() if count >= N}
+                print({"objects": held, "blocks": round((blocks[1] - blocks[0]) / N, 1)})
+            del before
+            gc.enable()
+            for _, peer in pairs:
+                peer.send(b"data")
+            assert await asyncio.gather(*tasks) == [b"data"] * N
+
+    asyncio.run(main())
+"""
+
+
+def test_a_task_parked_at_a_socket_that_was_read_before():
+    """The wait was made by the call. Parking it makes nothing: the socket is still registered."""
+    assert run(AT_SOCKETS) == {"objects": {"Task": 1, "Context": 1}, "blocks": 0.0}
+
+
 def test_gather_of_many_tasks_makes_the_same_few_objects():
     counts = """
         import asyncio, gc, sys

@@ -194,6 +194,32 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
             .remove(&self.world, fd, Side::Write)
     }
 
+    /// Like [`remove_reader`](Loop::remove_reader), for who is going to read the same file again:
+    /// unless `fd` is watched for writing too, the world is not told, and goes on watching until it
+    /// has something to report. `fd` may be closed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn leave_reader(&self, fd: RawFd) -> io::Result<Option<C>> {
+        self.sources.borrow_mut().leave_reader(&self.world, fd)
+    }
+
+    /// Like [`add_reader`](Loop::add_reader), without telling the world if it still watches `fd` in
+    /// this mode since [`leave_reader`](Loop::leave_reader). The caller vouches for it that `fd` is
+    /// the file that it was then: another file of the same number would never be reported.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn take_up_reader(&self, fd: RawFd, callback: C, mode: Mode) -> io::Result<Option<C>> {
+        let taken = self.sources.borrow_mut().take_up_reader(fd, callback, mode);
+        match taken {
+            Ok(()) => Ok(None),
+            Err(callback) => self.add_reader(fd, callback, mode),
+        }
+    }
+
     /// Shows the callback for reading `fd` to `f`, which must not call into the loop.
     pub fn reader<R>(&self, fd: RawFd, f: impl FnOnce(Option<&C>) -> R) -> R {
         f(self.sources.borrow().get(fd, Side::Read))

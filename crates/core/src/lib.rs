@@ -60,6 +60,7 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
+mod address;
 mod error;
 mod event_loop;
 mod events;
@@ -93,6 +94,7 @@ pub use waker::Waker;
 pub use events::{Events, Interest, Mode, Readiness};
 
 // The worlds.
+pub use address::Address;
 #[cfg(all(unix, not(loom)))]
 pub use os::OsWorld;
 pub use virtual_world::VirtualWorld;

@@ -5,8 +5,12 @@
 //! table follows, so that a refused descriptor leaves no trace. A descriptor that was closed behind
 //! our back is not an error when it is removed, and is watched anew when it is added: the world's
 //! `reregister` sees to that.
+//!
+//! A reading side can also be *left*: its callback is taken out and the world goes on watching, for
+//! whoever is going to read the same file again. Taking it up costs no system call then, and a
+//! report that comes meanwhile, which nobody wants, ends the watching.
 
-use std::{io, os::fd::RawFd};
+use std::{cell::Cell, io, os::fd::RawFd};
 
 use crate::{
     events::{Interest, Mode, Readiness},
@@ -30,6 +34,8 @@ pub(crate) struct Sources<C> {
 struct Source<C> {
     reader: Option<Watch<C>>,
     writer: Option<Watch<C>>,
+    /// How the world still watches for reading, where there is no callback on either side.
+    left: Cell<Option<Mode>>,
 }
 
 struct Watch<C> {
@@ -38,10 +44,13 @@ struct Watch<C> {
 }
 
 impl<C> Source<C> {
-    const UNWATCHED: Self = Self {
-        reader: None,
-        writer: None,
-    };
+    const fn unwatched() -> Self {
+        Self {
+            reader: None,
+            writer: None,
+            left: Cell::new(None),
+        }
+    }
 
     fn side(&self, side: Side) -> Option<&Watch<C>> {
         match side {
@@ -128,8 +137,9 @@ impl<C> Sources<C> {
             (Err(error), _) => return Err((error, callback)),
         };
         if index >= self.table.len() {
-            self.table.resize_with(index + 1, || Source::UNWATCHED);
+            self.table.resize_with(index + 1, Source::unwatched);
         }
+        self.table[index].left.set(None);
         let replaced = self.table[index]
             .side_mut(side)
             .replace(Watch { callback, mode });
@@ -165,9 +175,42 @@ impl<C> Sources<C> {
         Ok(removed.map(|watch| watch.callback))
     }
 
+    /// Takes the reading side's callback out. If it was the only one, the world goes on watching.
+    pub(crate) fn leave_reader(&mut self, poll: &impl Poll, fd: RawFd) -> io::Result<Option<C>> {
+        match self.source_mut(fd) {
+            Some(source) if source.writer.is_none() => {
+                let Some(watch) = source.reader.take() else {
+                    return Ok(None);
+                };
+                source.left.set(Some(watch.mode));
+                self.watched -= 1;
+                Ok(Some(watch.callback))
+            }
+            Some(_) | None => self.remove(poll, fd, Side::Read),
+        }
+    }
+
+    /// Adds a reader to what was left in this mode, without telling the world. The callback comes
+    /// back if nothing was left, or another mode.
+    pub(crate) fn take_up_reader(&mut self, fd: RawFd, callback: C, mode: Mode) -> Result<(), C> {
+        match self.source_mut(fd) {
+            Some(source) if source.left.get() == Some(mode) => {
+                source.left.set(None);
+                source.reader = Some(Watch { callback, mode });
+                self.watched += 1;
+                Ok(())
+            }
+            Some(_) | None => Err(callback),
+        }
+    }
+
     /// Drops `fd`, which has been closed; returns its callbacks.
     pub(crate) fn forget(&mut self, poll: &impl Poll, fd: RawFd) -> Vec<C> {
         match self.source_mut(fd) {
+            Some(source) if source.left.take().is_some() => {
+                let _ = poll.deregister(fd);
+                Vec::new()
+            }
             Some(source) if source.is_watched() => {
                 let callbacks = source.take_callbacks().collect();
                 self.watched -= 1;
@@ -205,8 +248,12 @@ impl<C> Sources<C> {
                     ready.push(watch.callback.clone());
                 }
             }
-            // Forgotten without having been closed. Left there, it would end every sleep at once.
-            Some(_) | None => {
+            // Left, and nobody reads it; or closed while a duplicate is open, and perhaps something
+            // else by now. It would go on ending sleeps.
+            source @ (Some(_) | None) => {
+                if let Some(source) = source {
+                    source.left.set(None);
+                }
                 let _ = poll.deregister(fd);
             }
         }
@@ -219,8 +266,9 @@ impl<C> Sources<C> {
             .table
             .iter_mut()
             .enumerate()
-            .filter(|(_, source)| source.is_watched())
+            .filter(|(_, source)| source.is_watched() || source.left.get().is_some())
         {
+            source.left.set(None);
             callbacks.extend(source.take_callbacks());
             let _ = RawFd::try_from(fd).map(&mut was_watched);
         }

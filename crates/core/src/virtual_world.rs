@@ -13,6 +13,7 @@ use std::{
 };
 
 use crate::{
+    address::Address,
     events::{Events, Interest, Mode, Readiness},
     instant::Instant,
     waker::Waker,
@@ -166,7 +167,15 @@ impl Net for VirtualWorld {
         Err(no_network())
     }
 
-    fn accept(&self, _: RawFd) -> io::Result<OwnedFd> {
+    fn recv_from(&self, _: RawFd, _: &mut [u8]) -> io::Result<(usize, Address)> {
+        Err(no_network())
+    }
+
+    fn send_to(&self, _: RawFd, _: &[u8], _: &Address) -> io::Result<usize> {
+        Err(no_network())
+    }
+
+    fn accept(&self, _: RawFd) -> io::Result<(OwnedFd, Address)> {
         Err(no_network())
     }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::{
+    address::Address,
     events::{Events, Interest, Mode},
     instant::Instant,
     waker::Waker,
@@ -62,7 +63,7 @@ pub trait Poll {
     fn waker(&self) -> Waker;
 }
 
-/// What goes over stream sockets, which are non-blocking: `WouldBlock` says to wait for readiness.
+/// What goes over sockets, which are non-blocking: `WouldBlock` says to wait for readiness.
 #[allow(clippy::missing_errors_doc)] // They are the operating system's, and the manual's.
 pub trait Net {
     /// Receives what is there, as much as fits. Zero bytes are the peer's end.
@@ -74,8 +75,15 @@ pub trait Net {
     /// Sends what there is room for from several pieces, in order.
     fn send_vectored(&self, fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Accepts a connection: non-blocking, closed on exec.
-    fn accept(&self, fd: RawFd) -> io::Result<OwnedFd>;
+    /// Receives what is there, or one datagram, and says from whom. What of a datagram does not fit
+    /// is lost.
+    fn recv_from(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Address)>;
+
+    /// Sends one datagram.
+    fn send_to(&self, fd: RawFd, bytes: &[u8], to: &Address) -> io::Result<usize>;
+
+    /// Accepts a connection: non-blocking, closed on exec. Says from whom.
+    fn accept(&self, fd: RawFd) -> io::Result<(OwnedFd, Address)>;
 
     /// Tells the peer that nothing more will be sent.
     fn shutdown_write(&self, fd: RawFd) -> io::Result<()>;

@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io::{ErrorKind, Read, Write},
     os::{
-        fd::{AsRawFd, RawFd},
+        fd::{AsRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
 };
@@ -16,7 +16,7 @@ use common::{look, turn};
 use roundel_core::{
     Loop,
     Mode::{Edge, Level},
-    OsWorld,
+    OsWorld, Poll,
 };
 
 fn os_loop() -> Loop<&'static str, OsWorld> {
@@ -318,4 +318,90 @@ fn draining_stops_watching() {
         None
     );
     assert_eq!(turn(&el), ["again"]);
+}
+
+#[test]
+fn what_was_left_is_taken_up_and_reported_again() {
+    let el = os_loop();
+    let (ours, mut theirs) = pair();
+    let fd = ours.as_raw_fd();
+    el.add_reader(fd, "one", Edge).unwrap();
+    theirs.write_all(b"x").unwrap();
+    assert_eq!(turn(&el), ["one"]);
+    assert_eq!(read_all(&ours), b"x");
+    assert_eq!(el.leave_reader(fd).unwrap(), Some("one"));
+    assert_eq!(el.leave_reader(fd).unwrap(), None);
+    assert_eq!(el.sources_len(), 0);
+    el.reader(fd, |callback| assert_eq!(callback, None));
+
+    assert_eq!(el.take_up_reader(fd, "two", Edge).unwrap(), None);
+    assert_eq!(el.sources_len(), 1);
+    theirs.write_all(b"y").unwrap();
+    assert_eq!(turn(&el), ["two"]);
+    assert_eq!(el.remove_reader(fd).unwrap(), Some("two"));
+}
+
+#[test]
+fn a_report_for_what_was_left_ends_the_watching() {
+    let el = os_loop();
+    let (ours, mut theirs) = pair();
+    let fd = ours.as_raw_fd();
+    el.add_reader(fd, "one", Level).unwrap();
+    el.leave_reader(fd).unwrap();
+    theirs.write_all(b"x").unwrap();
+    // The first look finds it and stops watching; if it did not, every look would find it.
+    assert!(look(&el).is_empty());
+    assert!(el.world().deregister(fd).is_err(), "no longer watched");
+    // Nothing is left: the world is told anew, and reports what is there.
+    assert_eq!(el.take_up_reader(fd, "two", Level).unwrap(), None);
+    assert_eq!(turn(&el), ["two"]);
+}
+
+#[test]
+fn another_file_of_the_number_that_was_left_is_watched_when_it_is_added() {
+    let el = os_loop();
+    let (ours, _theirs) = pair();
+    let mut number = OwnedFd::from(ours);
+    let fd = number.as_raw_fd();
+    el.add_reader(fd, "one", Edge).unwrap();
+    el.leave_reader(fd).unwrap();
+    let (again, mut peer) = pair();
+    rustix::io::dup2(&again, &mut number).unwrap();
+    peer.write_all(b"x").unwrap();
+    assert_eq!(el.add_reader(fd, "two", Edge).unwrap(), None);
+    assert_eq!(turn(&el), ["two"]);
+}
+
+#[test]
+fn what_is_written_to_as_well_is_not_left() {
+    let el = os_loop();
+    let (ours, mut theirs) = pair();
+    let fd = ours.as_raw_fd();
+    el.add_reader(fd, "read", Edge).unwrap();
+    fill(&ours);
+    el.add_writer(fd, "write", Level).unwrap();
+    assert!(look(&el).is_empty());
+    assert_eq!(el.leave_reader(fd).unwrap(), Some("read"));
+    theirs.write_all(b"x").unwrap();
+    assert!(look(&el).is_empty());
+    assert_eq!(el.remove_writer(fd).unwrap(), Some("write"));
+    // Added anew, and not taken up: what is there is reported.
+    el.take_up_reader(fd, "again", Edge).unwrap();
+    assert_eq!(turn(&el), ["again"]);
+}
+
+#[test]
+fn what_was_left_can_be_forgotten_and_drained() {
+    let el = os_loop();
+    let (one, _peer) = pair();
+    let (two, _other) = pair();
+    for fd in [one.as_raw_fd(), two.as_raw_fd()] {
+        el.add_reader(fd, "read", Edge).unwrap();
+        el.leave_reader(fd).unwrap();
+    }
+    assert!(el.forget(one.as_raw_fd()).is_empty());
+    assert!(el.drain().is_empty());
+    for fd in [one.as_raw_fd(), two.as_raw_fd()] {
+        assert!(el.world().deregister(fd).is_err(), "no longer watched");
+    }
 }

@@ -6,17 +6,17 @@ mod common;
 use std::{
     cell::RefCell,
     io::{ErrorKind, IoSlice, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsRawFd, RawFd},
-        unix::net::UnixStream,
+        unix::net::{UnixDatagram, UnixStream},
     },
     time::Duration,
 };
 
 use common::{look, try_turn, turn, turn_until};
 use roundel_core::{
-    Clock, Instant, Interest, Loop,
+    Address, Clock, Instant, Interest, Loop,
     Mode::{Edge, Level},
     Net, OsWorld, Poll, Probe, Readiness, TimerKey, VirtualWorld,
 };
@@ -81,6 +81,9 @@ fn a_virtual_world_has_no_network() {
     assert_eq!(world.recv(3, &mut [0]).unwrap_err().kind(), kind);
     assert_eq!(world.send(3, &[0]).unwrap_err().kind(), kind);
     assert_eq!(world.send_vectored(3, &[]).unwrap_err().kind(), kind);
+    assert_eq!(world.recv_from(3, &mut [0]).unwrap_err().kind(), kind);
+    let to = Address::Unnamed;
+    assert_eq!(world.send_to(3, &[0], &to).unwrap_err().kind(), kind);
     assert_eq!(world.accept(3).unwrap_err().kind(), kind);
     assert_eq!(world.shutdown_write(3).unwrap_err().kind(), kind);
     world.register(3, Interest::default(), Level).unwrap();
@@ -258,7 +261,11 @@ fn an_accepted_socket_does_not_block_and_is_closed_on_exec() {
 
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     assert_eq!(turn(&el), ["accept"]);
-    let socket = el.world().accept(fd).unwrap();
+    let (socket, from) = el.world().accept(fd).unwrap();
+    let std::net::SocketAddr::V4(local) = client.local_addr().unwrap() else {
+        panic!("not IPv4")
+    };
+    assert_eq!(from, Address::V4(local));
     let flags = rustix::io::fcntl_getfd(&socket).unwrap();
     assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
 
@@ -271,4 +278,49 @@ fn an_accepted_socket_does_not_block_and_is_closed_on_exec() {
     client.write_all(b"x").unwrap();
     assert_eq!(turn(&el), ["read"]);
     assert_eq!(el.world().recv(socket.as_raw_fd(), &mut [0; 8]).unwrap(), 1);
+}
+
+#[test]
+fn a_datagram_comes_with_its_address_and_goes_to_one() {
+    let world = OsWorld::new().unwrap();
+    for (bound, loopback) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")] {
+        let (Ok(one), Ok(two)) = (UdpSocket::bind(bound), UdpSocket::bind(bound)) else {
+            continue; // no IPv6 here
+        };
+        let address = |socket: &UdpSocket| match socket.local_addr().unwrap() {
+            std::net::SocketAddr::V4(address) => Address::V4(address),
+            std::net::SocketAddr::V6(address) => Address::V6(address),
+        };
+        let sent = world
+            .send_to(one.as_raw_fd(), b"there", &address(&two))
+            .unwrap();
+        assert_eq!(sent, 5, "{loopback}");
+        let mut room = [0; 3];
+        let (received, from) = world.recv_from(two.as_raw_fd(), &mut room).unwrap();
+        assert_eq!((received, &room), (3, b"the"));
+        assert_eq!(from, address(&one));
+    }
+    let to = Address::Other;
+    let error = world.send_to(3, b"", &to).unwrap_err();
+    assert!(error.raw_os_error().is_some());
+}
+
+#[test]
+fn a_unix_datagram_comes_with_the_name_of_its_sender() {
+    let world = OsWorld::new().unwrap();
+    let folder = std::env::temp_dir().join(format!("roundel-unix-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (named, nameless) = (folder.join("named"), UnixDatagram::unbound().unwrap());
+    let heard = UnixDatagram::bind(folder.join("heard")).unwrap();
+    let speaker = UnixDatagram::bind(&named).unwrap();
+    let to = Address::Unix(folder.join("heard").into_os_string().into_encoded_bytes());
+    world.send_to(speaker.as_raw_fd(), b"x", &to).unwrap();
+    world.send_to(nameless.as_raw_fd(), b"y", &to).unwrap();
+    let next = || world.recv_from(heard.as_raw_fd(), &mut [0; 8]).unwrap().1;
+    assert_eq!(
+        next(),
+        Address::Unix(named.into_os_string().into_encoded_bytes())
+    );
+    assert_eq!(next(), Address::Unnamed);
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -10,6 +10,7 @@
 //! | `combine`    | `gather`, `wait`, `wait_for`, `as_completed`, `shield`                            |
 //! | `timeout`    | `timeout()`, and the native half of `Timeout`                                     |
 //! | `task_group` | the native half of `TaskGroup`                                                    |
+//! | `sock`       | `sock_recv()` and its kin: operations on sockets that the program holds           |
 //! | `work`       | a call that a thread of an executor makes for the loop                            |
 //! | `sync`       | `Lock`, `Event`, `Semaphore`, `Condition`, `Barrier`                              |
 //! | `listener`   | native objects that are told when futures are done                                |
@@ -38,6 +39,7 @@ mod handle;
 mod listener;
 mod queue;
 mod sleep;
+mod sock;
 mod stdlib;
 mod sync;
 mod task;
@@ -97,6 +99,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     combine::prepare();
     timeout::prepare(py)?;
     work::prepare(py)?;
+    sock::prepare(py)?;
     task_group::prepare(py)?;
     module.add("InternalError", py.get_type::<ffi::border::InternalError>())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

@@ -1,14 +1,20 @@
-//! Owns: stream sockets, one system call each.
+//! Owns: sockets, one system call each.
 
 use std::{
     io::{self, IoSlice},
     os::fd::{OwnedFd, RawFd},
 };
 
-use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use rustix::{
+    io::Errno,
+    net::{
+        self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrAny,
+        SocketAddrUnix,
+    },
+};
 
 use super::{OsWorld, fd};
-use crate::world::Net;
+use crate::{address::Address, world::Net};
 
 /// A peer that has gone is an error here, not the end of the process. Apple's systems have no such
 /// flag; they have a socket option, and Python and Rust ignore the signal anyway.
@@ -42,8 +48,25 @@ impl Net for OsWorld {
         )?)
     }
 
-    fn accept(&self, fd: RawFd) -> io::Result<OwnedFd> {
-        accept(fd)
+    fn recv_from(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
+        let (_, received, from) = net::recvfrom(fd::borrow(fd)?, buffer, RecvFlags::empty())?;
+        Ok((received, address(from)))
+    }
+
+    fn send_to(&self, fd: RawFd, bytes: &[u8], to: &Address) -> io::Result<usize> {
+        let fd = fd::borrow(fd)?;
+        Ok(match to {
+            Address::V4(to) => net::sendto(fd, bytes, SEND, to)?,
+            Address::V6(to) => net::sendto(fd, bytes, SEND, to)?,
+            Address::Unix(name) => net::sendto(fd, bytes, SEND, &unix(name)?)?,
+            Address::Unnamed => net::send(fd, bytes, SEND)?,
+            Address::Other => return Err(Errno::AFNOSUPPORT.into()),
+        })
+    }
+
+    fn accept(&self, fd: RawFd) -> io::Result<(OwnedFd, Address)> {
+        let (socket, from) = accept(fd)?;
+        Ok((socket, address(from)))
     }
 
     fn shutdown_write(&self, fd: RawFd) -> io::Result<()> {
@@ -51,20 +74,47 @@ impl Net for OsWorld {
     }
 }
 
+fn address(any: Option<SocketAddrAny>) -> Address {
+    let Some(any) = any else {
+        return Address::Unnamed;
+    };
+    match any.address_family() {
+        AddressFamily::INET => any.try_into().map_or(Address::Other, Address::V4),
+        AddressFamily::INET6 => any.try_into().map_or(Address::Other, Address::V6),
+        AddressFamily::UNIX => SocketAddrUnix::try_from(any).map_or(Address::Other, name),
+        _ => Address::Other,
+    }
+}
+
+/// A Unix socket's name. That of one without a name is empty.
+fn name(unix: SocketAddrUnix) -> Address {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = unix.abstract_name().filter(|name| !name.is_empty()) {
+        return Address::Unix([&[0], name].concat());
+    }
+    Address::Unix(unix.path_bytes().unwrap_or_default().to_vec())
+}
+
+fn unix(name: &[u8]) -> io::Result<SocketAddrUnix> {
+    Ok(match name {
+        #[cfg(target_os = "linux")]
+        [0, name @ ..] => SocketAddrUnix::new_abstract_name(name)?,
+        name => SocketAddrUnix::new(name)?,
+    })
+}
+
 #[cfg(not(any(target_vendor = "apple", target_os = "aix", target_os = "haiku")))]
-fn accept(fd: RawFd) -> io::Result<OwnedFd> {
+fn accept(fd: RawFd) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
     use rustix::net::SocketFlags;
-    Ok(net::accept_with(
-        fd::borrow(fd)?,
-        SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
-    )?)
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    Ok(net::acceptfrom_with(fd::borrow(fd)?, flags)?)
 }
 
 #[cfg(any(target_vendor = "apple", target_os = "aix", target_os = "haiku"))]
-fn accept(fd: RawFd) -> io::Result<OwnedFd> {
+fn accept(fd: RawFd) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
     use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
-    let socket = net::accept(fd::borrow(fd)?)?;
+    let (socket, from) = net::acceptfrom(fd::borrow(fd)?)?;
     fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
     ioctl_fionbio(&socket, true)?;
-    Ok(socket)
+    Ok((socket, from))
 }

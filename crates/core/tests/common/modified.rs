@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use roundel_core::{Clock, Events, Instant, Interest, Mode, Net, Order, Poll, VirtualWorld, Waker};
+use roundel_core::{
+    Address, Clock, Events, Instant, Interest, Mode, Net, Order, Poll, VirtualWorld, Waker,
+};
 
 pub struct Modified {
     inner: VirtualWorld,
@@ -93,7 +95,15 @@ impl Net for Modified {
         self.inner.send_vectored(fd, pieces)
     }
 
-    fn accept(&self, fd: RawFd) -> io::Result<OwnedFd> {
+    fn recv_from(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
+        self.inner.recv_from(fd, buffer)
+    }
+
+    fn send_to(&self, fd: RawFd, bytes: &[u8], to: &Address) -> io::Result<usize> {
+        self.inner.send_to(fd, bytes, to)
+    }
+
+    fn accept(&self, fd: RawFd) -> io::Result<(OwnedFd, Address)> {
         self.inner.accept(fd)
     }
 

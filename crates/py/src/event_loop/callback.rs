@@ -11,7 +11,7 @@ pub enum Callback {
     Step(Obj),
     /// A task whose awaited future is done.
     Wakeup(Obj),
-    /// A native object whose timer is due.
+    /// A native object whose timer is due, or a wait whose descriptor is ready.
     Due(Obj),
     /// A native listener, and the future that is done.
     Told(Obj, Obj),

@@ -29,6 +29,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
+use crate::sock::{self, Left};
 use crate::stdlib;
 use crate::task::Current;
 
@@ -74,6 +75,8 @@ pub struct LoopCore {
     pub(crate) contexts: Contexts,
     /// What sockets are read into; see `transport`.
     pub(crate) buffer: RefCell<Vec<u8>>,
+    /// The sockets that stay registered while nobody waits for them; see `sock`.
+    pub(crate) left: Left,
 }
 
 static CLASS: Class = Class::new();
@@ -91,6 +94,7 @@ impl Native for LoopCore {
         visitor.slot(&self.task_factory);
         visitor.slot(&self.current_handle);
         self.contexts.traverse(visitor);
+        self.left.traverse(visitor);
         if let Ok(kernel) = self.kernel.try_borrow()
             && let Some(kernel) = &*kernel
         {
@@ -101,6 +105,7 @@ impl Native for LoopCore {
         self.task_factory.set(None);
         self.current_handle.set(None);
         self.contexts.forget();
+        self.left.forget();
         if let Some(kernel) = self.kernel.borrow().clone() {
             drop(kernel.drain());
         }
@@ -215,6 +220,7 @@ fn release(this: This<'_, LoopCore>) {
         drop(kernel.abandon());
     }
     drop(kernel);
+    this.left.forget();
     drop(this.buffer.take());
 }
 
@@ -232,7 +238,12 @@ fn time(this: This<'_, LoopCore>) -> PyResult<f64> {
 
 /// Adds the class to the module.
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let stock = module
+        .py()
+        .import("asyncio.selector_events")?
+        .getattr("BaseSelectorEventLoop")?;
     let builder = Builder::<LoopCore>::new()
+        .in_place_of(&stock.into())
         .init(|this, _args| open(this))
         .setattr(attribute_changes)
         .no_args(
@@ -316,6 +327,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let builder = calls::methods(builder);
     let builder = make::methods(builder);
     let builder = sources::methods(builder);
+    let builder = sock::methods(builder);
     run::methods(builder).build(module, Base::Object)?;
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::io::{self, IoSlice};
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
-use roundel_core::{Clock, Events, Instant, Interest, Mode, Net, Order, OsWorld, Poll, Waker};
+use roundel_core::{
+    Address, Clock, Events, Instant, Interest, Mode, Net, Order, OsWorld, Poll, Waker,
+};
 
 /// Where the kernel's time has its zero, in nanoseconds before the clock's: 146 years. A program may set timers before
 /// its clock's zero, on a clock of its own above all, and they fire in order; the kernel knows no negative time.
@@ -91,7 +93,13 @@ impl Net for PyWorld {
     fn send_vectored(&self, fd: RawFd, data: &[IoSlice<'_>]) -> io::Result<usize> {
         self.os.send_vectored(fd, data)
     }
-    fn accept(&self, fd: RawFd) -> io::Result<OwnedFd> {
+    fn recv_from(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
+        self.os.recv_from(fd, buffer)
+    }
+    fn send_to(&self, fd: RawFd, data: &[u8], to: &Address) -> io::Result<usize> {
+        self.os.send_to(fd, data, to)
+    }
+    fn accept(&self, fd: RawFd) -> io::Result<(OwnedFd, Address)> {
         self.os.accept(fd)
     }
     fn shutdown_write(&self, fd: RawFd) -> io::Result<()> {

@@ -184,6 +184,15 @@ pub fn bytes(py: Python<'_>, content: &[u8]) -> PyResult<Obj> {
     }
 }
 
+/// A weak reference to the object without a callback. As long as there is one, it is the same one.
+pub fn weak_reference(py: Python<'_>, object: &Obj) -> PyResult<Obj> {
+    // SAFETY: returns a reference to a weak reference, or null with an error set.
+    unsafe {
+        let reference = ffi::PyWeakref_NewRef(object.as_ptr(), ptr::null_mut());
+        Obj::from_owned_or_err(py, reference)
+    }
+}
+
 /// Whether the object is a coroutine object of the interpreter's own kind.
 pub fn is_plain_coroutine(object: &Obj) -> bool {
     // SAFETY: reads the type of a valid object.

@@ -463,6 +463,12 @@ pub(super) unsafe extern "C" fn finalize<T: Native>(object: *mut ffi::PyObject) 
     }
 }
 
+/// Whether the object's type is this very class.
+pub fn is_exactly(object: &Obj, class: &Obj) -> bool {
+    // SAFETY: reads the type of a valid object.
+    unsafe { ffi::Py_TYPE(object.as_ptr()).cast() == class.as_ptr() }
+}
+
 /// Whether the object is an instance of a class that [`expect_class`] has seen, by inheritance and not by `__class__`.
 pub fn is_instance(object: &Obj, class: &Obj) -> bool {
     // SAFETY: both are valid objects, and the second is a class.

@@ -32,7 +32,7 @@ use crate::ffi::{
 use crate::handle::Handle;
 use crate::stdlib;
 
-pub use read::{readable, start};
+pub use read::{MAX_SIZE, readable, start};
 
 /// A connected stream socket.
 #[derive(Default)]

@@ -18,7 +18,7 @@ pub struct Kind {
     pub thrown: fn(This<'_, Wait>, Obj) -> PyResult<Next>,
     /// Runs when a future that it listens to is done.
     pub told: fn(This<'_, Wait>, &Obj) -> PyResult<()>,
-    /// Runs when its timer is due.
+    /// Runs when its timer is due, or the descriptor that it is parked at is ready.
     pub rung: fn(This<'_, Wait>) -> PyResult<()>,
     /// Whether forgetting to await it is worth a warning.
     pub warns: bool,
