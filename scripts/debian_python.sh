@@ -96,7 +96,9 @@ build_for_root() {
     PYO3_PYTHON=$interpreter PYO3_BUILD_EXTENSION_MODULE=1 CARGO_TARGET_DIR=$target \
         cargo build --package roundel-py --profile "$profile"
     suffix=$("${inside[@]}" "python$version" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
-    cp "$target/${profile/#dev/debug}/lib_roundel.so" "python/roundel/_roundel$suffix"
+    # Put there whole: a process may have the one before mapped.
+    cp "$target/${profile/#dev/debug}/lib_roundel.so" "python/roundel/_roundel$suffix.part"
+    mv "python/roundel/_roundel$suffix.part" "python/roundel/_roundel$suffix"
 }
 
 test_in_root() {

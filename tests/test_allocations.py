@@ -17,7 +17,7 @@ import textwrap
 
 import pytest
 
-from kinds import MISSING, PY312, PY314
+from kinds import MISSING, PY312, PY314, PY315
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason="counts native objects")
 needs_failing_memory = pytest.mark.skipif(
@@ -294,8 +294,8 @@ WAKE = (
 
 
 # What waiting gives is None; a result that is not None goes from a native awaitable to the `await` as a StopIteration,
-# which from 3.12 on is made at once. That is the interpreter's way, and the same for asyncio's own futures.
-FOR_RESULT = 1 if PY312 else 0
+# which from 3.12 to 3.14 is made at once. That is the interpreter's way, and the same for asyncio's own futures.
+FOR_RESULT = 1 if PY312 and not PY315 else 0
 
 
 @needs_failing_memory
@@ -311,7 +311,9 @@ FOR_RESULT = 1 if PY312 else 0
         ("semaphore", FOR_RESULT),
         ("queue_get", FOR_RESULT),
         ("future", FOR_RESULT),
-        pytest.param("wait_for", 1, marks=pytest.mark.skipif(not PY312, reason="3.11's wait_for is asyncio's own")),
+        pytest.param(
+            "wait_for", FOR_RESULT, marks=pytest.mark.skipif(not PY312, reason="3.11's wait_for is asyncio's own")
+        ),
     ],
 )
 def test_a_wake_up_needs_no_memory(what, requests):

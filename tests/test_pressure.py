@@ -713,8 +713,11 @@ def test_a_loop_closed_with_live_transports(kind, collect, stage):
         warnings.simplefilter("always")
         del transport, protocol, loop
         collect()
-    assert [ref() for ref in refs] == [None] * 3
     assert any(str(warning.message).startswith("unclosed transport") for warning in warned)
+    # A warning has what it is about, and from Python 3.15 on a weak reference lasts until its object is really gone.
+    warned.clear()
+    collect()
+    assert [ref() for ref in refs] == [None] * 3
     assert peer.recv(1 << 16) is not None  # the other end is told, with or without what was sent
     peer.close()
     assert descriptors() == before

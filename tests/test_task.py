@@ -5,14 +5,17 @@ reports of forgotten tasks (test_reports.py), repr (test_repr.py).
 """
 
 import asyncio
+import gc
+import inspect
 import io
 import re
 import sys
 import types
+from functools import partial
 
 import pytest
 
-from kinds import PY312, outcome, turns
+from kinds import PY312, PY315, outcome, turns
 
 
 async def nothing():
@@ -761,6 +764,7 @@ def test_many_tasks(loop, run):
     assert run(main()) == sum(range(10_000))
 
 
+@pytest.mark.skipif(PY315, reason="refused from Python 3.15 on")
 def test_initialising_twice_starts_over(loop, run, Task):
     async def main():
         task = Task(give(1), loop=loop)
@@ -769,6 +773,45 @@ def test_initialising_twice_starts_over(loop, run, Task):
         return await task
 
     assert run(main()) == 2
+
+
+@pytest.mark.skipif(not PY315, reason="starts over up to Python 3.14")
+def test_initialising_twice_is_refused(loop, run, Task):
+    class SubTask(Task):
+        pass
+
+    async def main():
+        refused = []
+        for cls in Task, SubTask:
+            task, coroutine = cls(give(1), loop=loop), give(2)
+            for again in coroutine, "no coroutine":
+                with pytest.raises(RuntimeError, match="object is already initialized$") as caught:
+                    task.__init__(again, loop=loop)
+                refused.append(str(caught.value).split()[0].rpartition(".")[2])
+            coroutine.close()
+            assert await task == 1
+        return refused
+
+    assert run(main()) == ["Task", "Task", "SubTask", "SubTask"]
+
+
+@pytest.mark.skipif(not PY315, reason="fails later up to Python 3.14")
+@pytest.mark.parametrize("context", [3, {}, "context"], ids=repr)
+def test_a_context_that_is_none_is_refused(loop, run, Task, reports, context):
+    async def main():
+        said = []
+        for make in (lambda coroutine: Task(coroutine, context=context), partial(loop.create_task, context=context)):
+            coroutine = give(1)
+            with pytest.raises(TypeError) as caught:
+                make(coroutine)
+            said.append(str(caught.value))
+            assert inspect.getcoroutinestate(coroutine) == "CORO_CREATED"
+            coroutine.close()
+        return said
+
+    assert run(main()) == [f"a contextvars.Context was expected, got {type(context).__name__}"] * 2
+    gc.collect()
+    assert not reports
 
 
 def test_a_task_without_init(Task, loop):

@@ -489,5 +489,38 @@ def test_freed_unleft(loop, run, timeout):
     assert refs[0]() is None
 
 
+def test_the_error_is_let_go_of(run, timeout):
+    async def late():
+        with pytest.raises(TimeoutError):
+            async with timeout(-1):
+                await asyncio.sleep(0)
+
+    async def main():
+        for _ in range(3):
+            await late()
+            gc.collect()
+            left.append(sum(type(each) is TimeoutError for each in gc.get_objects()))
+
+    left = []
+    run(main())
+    assert left == [0, 0, 0]
+
+
+def test_somebody_elses_record_of_the_current_task(loop, run, timeout, monkeypatch):
+    """asyncio's own functions ask the global name of asyncio.tasks, whatever stands there."""
+
+    async def main():
+        block = timeout(20)
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio.tasks, "current_task", lambda of=None: other)
+            async with block:
+                assert block._task is other
+        async with timeout(20) as block:
+            assert block._task is asyncio.current_task()
+
+    other = loop.create_task(asyncio.sleep(0))
+    run(main())
+
+
 def test_all_kinds_are_here():
     assert len(SETS) == len(KINDS)

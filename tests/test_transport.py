@@ -16,7 +16,7 @@ import weakref
 
 import pytest
 
-from kinds import skip_broken_oracle, turns, until
+from kinds import ASYNCIO, PY315, skip_broken_oracle, turns, until
 from peers import Recorder, connected, listener, off_loop, read_exactly, read_to_end, reset, tcp_pair
 
 BIG = b"0123456789abcdef" * (1 << 19)  # 8 MiB: more than the kernel takes at once
@@ -772,8 +772,10 @@ def test_closing_in_connection_made(loop, run):
     ],
     ids=repr,
 )
-def test_what_writelines_refuses(session, pieces):
+def test_what_writelines_refuses(kind, session, pieces):
     """With the words of what asyncio hands the pieces to: memoryview(), and before 3.12 b"".join()."""
+    if kind is ASYNCIO and PY315 and type(pieces) is list and pieces[0] == b"a":
+        pytest.skip("asyncio 3.15 keeps the pieces before the wrong one, and never sends anything again")
     words = None
     try:
         if sys.version_info < (3, 12):

@@ -101,7 +101,7 @@ def _run_file(program: str) -> None:
         namespace = _fresh_main(importlib.machinery.SourceFileLoader("__main__", path))
         code = _compile(source, path)
     namespace["__file__"] = path
-    namespace["__cached__"] = None
+    _say_not_cached(namespace)
     exec(code, namespace)
 
 
@@ -138,8 +138,13 @@ def _run_standard_input() -> None:
     _search_first("")
     namespace = _fresh_main(importlib.machinery.BuiltinImporter)
     namespace["__file__"] = "<stdin>"
-    namespace["__cached__"] = None
+    _say_not_cached(namespace)
     exec(_compile(sys.stdin.buffer.read(), "<stdin>"), namespace)
+
+
+def _say_not_cached(namespace: dict[str, object]) -> None:
+    if sys.version_info < (3, 15):  # which knows no such name any more
+        namespace["__cached__"] = None
 
 
 def _compile(source: str | bytes, filename: str) -> CodeType:

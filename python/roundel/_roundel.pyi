@@ -178,6 +178,9 @@ class TaskGroupCore:
         self, et: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None: ...
     def _on_task_done(self, task: asyncio.Task[object], /) -> None: ...
+    if sys.version_info >= (3, 15):
+        _cancel_on_enter: bool
+        def cancel(self) -> None: ...
 
 @disjoint_base
 class Work:

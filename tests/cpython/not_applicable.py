@@ -7,7 +7,6 @@ reason: it fails.
 Patterns are matched against ``module.Class.test``.
 """
 
-import sys
 from fnmatch import fnmatchcase
 
 OTHER_SYSTEM = "for another operating system"
@@ -118,15 +117,6 @@ TESTS = {
         )
     },
 }
-
-if sys.version_info >= (3, 14):
-    # The tests put asyncio's pure Python record of current tasks in the place of the one in the thread state.
-    TESTS |= {
-        f"test_eager_task_factory.{tests}.test_recursive_taskgroups": "a native TaskGroup does not look at the pure "
-        "Python record of current tasks"
-        for tests in ("EagerPyTaskTests", "NonEagerPyTaskTests")
-    }
-
 
 def reason_for_class(name: str) -> str | None:
     """Why a class, given as ``module.Class``, is not run, or None."""

@@ -96,7 +96,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ffi::context::prepare(py);
     task::prepare();
     wait::prepare();
-    combine::prepare();
+    combine::prepare(py)?;
     timeout::prepare(py)?;
     work::prepare(py)?;
     sock::prepare(py)?;

@@ -3,8 +3,9 @@
 //! The texts of reprs and stack dumps, the exception classes, the records of current tasks: a program compares and
 //! prints these, so they are CPython's and not copies.
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::ffi::gil::Global;
 use crate::ffi::{CoroutineFunction, Obj, call, class};
@@ -29,7 +30,10 @@ pub struct Stdlib {
     pub get_event_loop: Obj,
     get_running_loop: Obj,
     pub ensure_future: Obj,
-    pub current_task: Obj,
+    current_task: Obj,
+    /// The global names of `asyncio.tasks`, and the one under which its own functions look for that function.
+    tasks_namespace: Obj,
+    current_task_name: Obj,
     pub isfuture: Obj,
     /// What a cancelled shield leaves behind: 3.14 and newer.
     pub log_on_exception: Option<Obj>,
@@ -67,6 +71,10 @@ pub struct Stdlib {
     pub names_loop: Obj,
     /// Whether `Future.set_exception(StopIteration())` wraps the exception instead of refusing it.
     pub wraps_stop_iteration: bool,
+    /// Whether a future that is initialised a second time refuses, instead of starting over: 3.15 and newer.
+    pub refuses_second_init: bool,
+    /// Whether a task refuses a `context` that is none: 3.15 and newer.
+    pub checks_context: bool,
 }
 
 /// Two functions, of which one undoes what the other did.
@@ -127,6 +135,8 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         get_running_loop: from("asyncio.events", "get_running_loop")?,
         ensure_future: from("asyncio.tasks", "ensure_future")?,
         current_task: from("asyncio.tasks", "current_task")?,
+        tasks_namespace: from("asyncio.tasks", "__dict__")?,
+        current_task_name: PyString::intern(py, "current_task").into_any().into(),
         isfuture: from("asyncio.futures", "isfuture")?,
         log_on_exception: optional("asyncio.tasks", "_log_on_exception")?,
         running_loop_or_none: from("asyncio.events", "_get_running_loop")?,
@@ -173,12 +183,28 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         names_msg: PyTuple::new(py, ["msg"])?.into_any().into(),
         names_loop: PyTuple::new(py, ["loop"])?.into_any().into(),
         wraps_stop_iteration: wraps_stop_iteration(py)?,
+        refuses_second_init: refuses_second_init(py)?,
+        checks_context: from("asyncio.tasks", "_PyTask")?
+            .bind(py)
+            .getattr("__init__")?
+            .getattr("__code__")?
+            .getattr("co_names")?
+            .contains("Context")?,
     };
     for class in [&stdlib.future, &stdlib.task, &stdlib.transport] {
         class::expect_class(py, class)?;
     }
     STDLIB.set(stdlib);
     Ok(())
+}
+
+/// `asyncio.tasks.current_task`, and whether somebody has put another function in its place.
+pub fn current_task(py: Python<'_>) -> PyResult<(Obj, bool)> {
+    let stdlib = get();
+    match call::dict_get(py, &stdlib.tasks_namespace, &stdlib.current_task_name)? {
+        Some(function) if !function.is(&stdlib.current_task) => Ok((function, true)),
+        Some(_) | None => Ok((stdlib.current_task.clone(), false)),
+    }
 }
 
 /// Whether the object is an instance of `asyncio.Future`, which includes its tasks and ours.
@@ -188,12 +214,7 @@ pub fn is_future(object: &Obj) -> bool {
 
 /// Asks the interpreter's own Future, because the change came in the middle of a minor version.
 fn wraps_stop_iteration(py: Python<'_>) -> PyResult<bool> {
-    let asyncio = py.import("asyncio")?;
-    let kwargs = pyo3::types::PyDict::new(py);
-    let event_loop = asyncio.getattr("AbstractEventLoop")?.call0()?;
-    event_loop.setattr("get_debug", py.get_type::<pyo3::types::PyBool>())?;
-    kwargs.set_item("loop", event_loop)?;
-    let future = asyncio.getattr("Future")?.call((), Some(&kwargs))?;
+    let (future, _) = stock_future(py)?;
     let wraps = future
         .call_method1(
             "set_exception",
@@ -202,6 +223,24 @@ fn wraps_stop_iteration(py: Python<'_>) -> PyResult<bool> {
         .is_ok();
     future.setattr("_log_traceback", false)?;
     Ok(wraps)
+}
+
+fn refuses_second_init(py: Python<'_>) -> PyResult<bool> {
+    let (future, kwargs) = stock_future(py)?;
+    Ok(future
+        .call_method("__init__", (), Some(&kwargs))
+        .is_err_and(|error| error.is_instance_of::<PyRuntimeError>(py)))
+}
+
+/// A future of the interpreter's own, to try things on, and the arguments that made it.
+fn stock_future(py: Python<'_>) -> PyResult<(Bound<'_, PyAny>, Bound<'_, PyDict>)> {
+    let asyncio = py.import("asyncio")?;
+    let kwargs = PyDict::new(py);
+    let event_loop = asyncio.getattr("AbstractEventLoop")?.call0()?;
+    event_loop.setattr("get_debug", py.get_type::<pyo3::types::PyBool>())?;
+    kwargs.set_item("loop", event_loop)?;
+    let future = asyncio.getattr("Future")?.call((), Some(&kwargs))?;
+    Ok((future, kwargs))
 }
 
 fn format_takes_debug(py: Python<'_>) -> PyResult<bool> {
@@ -262,7 +301,7 @@ pub fn format_callback_source(
     debug: bool,
 ) -> PyResult<Obj> {
     let stdlib = get();
-    let kwargs = pyo3::types::PyDict::new(py);
+    let kwargs = PyDict::new(py);
     if stdlib.format_takes_debug {
         kwargs.set_item("debug", debug)?;
     }

@@ -48,6 +48,8 @@ static CALLABLES: Global<Callables> = Global::new();
 struct Callables {
     tell: Function<AsCompleted>,
     ring: Function<AsCompleted>,
+    /// Whether one whose wait was cancelled is handed out again: 3.15 and newer.
+    gives_back: bool,
 }
 
 impl Native for AsCompleted {
@@ -162,6 +164,9 @@ static NEXT: Kind = Kind {
         if let Some(iterator) = This::<AsCompleted>::exact(wait.py(), &owner) {
             let me = wait.object();
             iterator.takers.borrow_mut().retain(|taker| !taker.is(&me));
+            if CALLABLES.get().gives_back {
+                iterator.left.set(iterator.left.get() + 1);
+            }
             // Woken for one, and cancelled before it could take it: that is the next one's.
             if !iterator.done.borrow().is_empty() {
                 AsCompleted::wake_next(iterator)?;
@@ -315,7 +320,18 @@ fn check_late(this: This<'_, AsCompleted>) -> PyResult<()> {
 }
 
 /// Makes what all such iterators share.
-pub fn prepare() {
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    let stock = py
+        .import("asyncio.tasks")?
+        .getattr_opt("_AsCompletedIterator")?;
+    let gives_back = match stock {
+        Some(stock) => stock
+            .getattr("_wait_for_one")?
+            .getattr("__code__")?
+            .getattr("co_names")?
+            .contains("_todo_left")?,
+        None => false,
+    };
     CALLABLES.set(Callables {
         tell: Function::new(
             c"as_completed_done",
@@ -334,7 +350,9 @@ pub fn prepare() {
             },
             c"The time is over.",
         ),
+        gives_back,
     });
+    Ok(())
 }
 
 /// Adds the function and the class to the module.

@@ -97,7 +97,7 @@ pub fn loop_of(py: Python<'_>, future: &Obj) -> PyResult<Obj> {
 
 /// The task that runs, or None where none does.
 pub fn current_task(py: Python<'_>) -> PyResult<Obj> {
-    call::call(py, &stdlib::get().current_task, [])
+    call::call(py, &stdlib::current_task(py)?.0, [])
 }
 
 /// The caller awaits `future` from now on: for those who read asyncio's records, from Python 3.14 on.

@@ -17,10 +17,10 @@ pub use shield::Shield;
 use pyo3::prelude::*;
 
 /// Makes what the functions here share.
-pub fn prepare() {
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
     gather::prepare();
     shield::prepare();
-    as_completed::prepare();
+    as_completed::prepare(py)
 }
 
 /// Adds the functions to the module.

@@ -19,6 +19,12 @@ pub fn copy_current(py: Python<'_>) -> PyResult<Obj> {
     unsafe { Obj::from_owned_or_err(py, ffi::PyContext_CopyCurrent()) }
 }
 
+/// Whether the object is a context.
+pub fn is_context(object: &Obj) -> bool {
+    // SAFETY: reads the type of a valid object.
+    unsafe { ffi::PyContext_CheckExact(object.as_ptr()) != 0 }
+}
+
 /// A copy of a context.
 pub fn copy(py: Python<'_>, context: &Obj) -> PyResult<Obj> {
     // SAFETY: checks that it was given a context; returns a new reference or null with an error set.

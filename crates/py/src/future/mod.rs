@@ -159,9 +159,12 @@ impl Future {
         Ok(())
     }
 
-    /// `Future.__init__`: also makes an old future new.
+    /// `Future.__init__`: up to Python 3.14 it also makes an old future new.
     pub fn init(this: This<'_, Future>, event_loop: Option<&Obj>) -> PyResult<()> {
         let py = this.py();
+        if stdlib::get().refuses_second_init && !this.home.is_empty() {
+            return Err(already_initialised(this));
+        }
         let event_loop = match event_loop {
             Some(event_loop) if !event_loop.is_none() => event_loop.clone(),
             _ => call::call(py, &stdlib::get().get_event_loop, [])?,
@@ -263,6 +266,14 @@ pub fn alive(this: This<'_, Future>) -> PyResult<This<'_, Future>> {
         )));
     }
     Ok(this)
+}
+
+/// asyncio's error for an `__init__` that has run already.
+fn already_initialised(this: This<'_, Future>) -> PyErr {
+    match this.bind().get_type().fully_qualified_name() {
+        Ok(name) => PyRuntimeError::new_err(format!("{name} object is already initialized")),
+        Err(error) => error,
+    }
 }
 
 const INIT: Signature<1> = Signature {

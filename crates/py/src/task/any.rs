@@ -10,11 +10,11 @@ use crate::stdlib;
 
 /// The task of this loop that is in a step, as `asyncio.current_task(loop)`.
 pub fn current(py: Python<'_>, event_loop: &Obj) -> PyResult<Option<Obj>> {
-    let stdlib = stdlib::get();
-    if let Some(tasks) = &stdlib.current_tasks {
+    let (function, replaced) = stdlib::current_task(py)?;
+    if !replaced && let Some(tasks) = &stdlib::get().current_tasks {
         return call::dict_get(py, tasks, event_loop);
     }
-    let task = call::call(py, &stdlib.current_task, [event_loop])?;
+    let task = call::call(py, &function, [event_loop])?;
     Ok((!task.is_none()).then_some(task))
 }
 

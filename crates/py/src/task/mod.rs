@@ -217,6 +217,13 @@ impl Task {
             None => Held::Number(next_number()),
         };
         let context = match context.filter(|context| !context.is_none()) {
+            Some(context) if stdlib::get().checks_context && !context::is_context(context) => {
+                this.set_mark(LOG_DESTROY_PENDING, false);
+                return Err(PyTypeError::new_err(format!(
+                    "a contextvars.Context was expected, got {}",
+                    context.bind(py).get_type().name()?
+                )));
+            }
             Some(context) => context.clone(),
             None => context::copy_current(py)?,
         };

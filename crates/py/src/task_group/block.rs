@@ -1,11 +1,13 @@
 //! Entering a task group and leaving it: what stands between `async with` and the next line.
 
-use pyo3::exceptions::{PyBaseExceptionGroup, PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
+use pyo3::exceptions::{
+    PyBaseExceptionGroup, PyGeneratorExit, PyKeyboardInterrupt, PyRuntimeError, PySystemExit,
+};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PySet, PyType};
 
-use super::{STOCK, TaskGroupCore, has_tasks, is_plain};
+use super::{STOCK, TaskGroupCore, cancel_as_class_says, has_tasks, is_plain};
 use crate::ffi::{Obj, This, call};
 use crate::stdlib;
 use crate::task::any;
@@ -73,6 +75,9 @@ fn enter(this: This<'_, TaskGroupCore>) -> PyResult<Next> {
     }
     this.plain.set(is_plain(this)?);
     this.entered.set(true);
+    if this.cancel_on_enter.get() {
+        cancel_as_class_says(this)?;
+    }
     Ok(Next::Return(this.object()))
 }
 
@@ -127,12 +132,17 @@ pub fn is_base_error(py: Python<'_>, exception: &Obj) -> bool {
 }
 
 /// Takes back the group's own request to cancel the parent. If it was the only one, the cancellation has done its work.
-fn take_back_request(this: This<'_, TaskGroupCore>) -> PyResult<()> {
+/// Returns whether no other is left.
+fn take_back_request(this: This<'_, TaskGroupCore>) -> PyResult<bool> {
+    if !this.parent_cancel_requested.get() {
+        return Ok(true);
+    }
     let py = this.py();
-    if this.parent_cancel_requested.get() && any::uncancel(py, &this.parent.get_or_none(py))? == 0 {
+    let was_the_only_one = any::uncancel(py, &this.parent.get_or_none(py))? == 0;
+    if was_the_only_one {
         this.cancellation.set(None);
     }
-    Ok(())
+    Ok(was_the_only_one)
 }
 
 /// Cancels every child.
@@ -177,6 +187,9 @@ fn thrown_at_exit(
     if !exception.bind(py).is_instance(cancelled)? {
         return raise(wait, exception);
     }
+    if STOCK.get().keeps_others_cancellation {
+        wait.set_pending(exception.clone());
+    }
     if !this.aborting.get() {
         this.cancellation.set(exception);
         abort(this)?;
@@ -191,8 +204,9 @@ fn leave(wait: This<'_, Wait>, this: This<'_, TaskGroupCore>) -> PyResult<Next> 
     if let Some(error) = this.base_error.get() {
         return Err(call::raised(py, &error));
     }
-    if stock.cancels_anew {
-        take_back_request(this)?;
+    let others = wait.take_pending();
+    if stock.cancels_anew && !take_back_request(this)? && this.cancellation.is_empty() {
+        this.cancellation.set(others);
     }
     let errors = this.errors.get_or_none(py);
     let errors = errors.bind(py);
@@ -207,13 +221,26 @@ fn leave(wait: This<'_, Wait>, this: This<'_, TaskGroupCore>) -> PyResult<Next> 
         errors.call_method1(intern!(py, "append"), (value.bind(py),))?;
     }
     if !errors.is_truthy()? {
-        return Ok(Next::Return(Obj::none(py)));
+        return Ok(Next::Return(match stock.can_be_cancelled {
+            true => Obj::bool(py, true),
+            false => Obj::none(py),
+        }));
     }
     let parent = this.parent.get_or_none(py);
     if stock.cancels_anew && any::cancelling(py, &parent)? != 0 {
         // The count of requests stays, and the next await of the parent raises.
         any::uncancel(py, &parent)?;
         any::request_cancel(py, &parent)?;
+    }
+    if stock.lets_generators_exit
+        && let Some((class, value)) = raised_in_block(wait)?
+        && class
+            .bind(py)
+            .cast::<PyType>()?
+            .is_subclass_of::<PyGeneratorExit>()?
+        && errors.len()? == 1
+    {
+        return Err(call::raised(py, &value));
     }
     let group = py
         .get_type::<PyBaseExceptionGroup>()

@@ -35,6 +35,8 @@ pub struct TaskGroupCore {
     entered: Cell<bool>,
     exiting: Cell<bool>,
     aborting: Cell<bool>,
+    /// It was cancelled before it was entered.
+    cancel_on_enter: Cell<bool>,
     /// The group has cancelled its parent, and takes that back when it is left.
     parent_cancel_requested: Cell<bool>,
     /// No derived class has a say in what asyncio's methods call of themselves.
@@ -105,6 +107,12 @@ struct Stock {
     lets_go: bool,
     /// Whether the parent is noted as waiting for each child.
     notes_awaits: bool,
+    /// Whether there is `cancel()`, and leaving the group suppresses what it does not raise: 3.15 and newer.
+    can_be_cancelled: bool,
+    /// Whether a cancellation that came while it waited is raised if requests are left besides the group's own.
+    keeps_others_cancellation: bool,
+    /// Whether a `GeneratorExit` that leaves the block alone is raised as it is.
+    lets_generators_exit: bool,
 }
 
 static STOCK: Global<Stock> = Global::new();
@@ -114,15 +122,14 @@ static CALLABLE: Global<Function<TaskGroupCore>> = Global::new();
 /// the names that it uses.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
     let class = py.import("asyncio.taskgroups")?.getattr("TaskGroup")?;
-    let uses = |method: &str, name: &str| -> PyResult<bool> {
+    let has = |method: &str, names: &str, name: &str| -> PyResult<bool> {
         match class.getattr_opt(method)? {
-            Some(method) => method
-                .getattr("__code__")?
-                .getattr("co_names")?
-                .contains(name),
+            Some(method) => method.getattr("__code__")?.getattr(names)?.contains(name),
             None => Ok(false),
         }
     };
+    let uses = |method: &str, name: &str| has(method, "co_names", name);
+    let has_local = |method: &str, name: &str| has(method, "co_varnames", name);
     let when_left = |name: &str| Ok::<_, PyErr>(uses("__aexit__", name)? || uses("_aexit", name)?);
     STOCK.set(Stock {
         create_task: class.getattr("create_task")?.into(),
@@ -131,6 +138,9 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
         cancels_anew: when_left("cancelling")?,
         lets_go: uses("__aexit__", "_parent_task")? && class.hasattr("_aexit")?,
         notes_awaits: uses("create_task", "future_add_to_awaited_by")?,
+        can_be_cancelled: class.hasattr("cancel")?,
+        keeps_others_cancellation: has_local("_aexit", "pending_cancellation_error")?,
+        lets_generators_exit: when_left("GeneratorExit")?,
         class: class.clone().into(),
     });
     CALLABLE.set(Function::new(
@@ -161,6 +171,7 @@ fn initialise(this: This<'_, TaskGroupCore>) -> PyResult<()> {
         &this.entered,
         &this.exiting,
         &this.aborting,
+        &this.cancel_on_enter,
         &this.parent_cancel_requested,
         &this.plain,
     ] {
@@ -181,9 +192,11 @@ fn has_tasks(this: This<'_, TaskGroupCore>) -> PyResult<bool> {
 fn is_plain(this: This<'_, TaskGroupCore>) -> PyResult<bool> {
     let (py, class) = (this.py(), this.bind().get_type());
     let own = TaskGroupCore::class().object(py);
-    let name = intern!(py, "_on_task_done");
-    if !class.getattr(name)?.is(own.bind(py).getattr(name)?) {
-        return Ok(false);
+    for name in [intern!(py, "_on_task_done"), intern!(py, "cancel")] {
+        let ours = own.bind(py).getattr_opt(name)?;
+        if ours.is_some_and(|ours| !class.getattr(name).is_ok_and(|method| method.is(&ours))) {
+            return Ok(false);
+        }
     }
     let stock = STOCK.get().class.bind(py);
     for name in [intern!(py, "_abort"), intern!(py, "_is_base_error")] {
@@ -262,13 +275,45 @@ fn task_failed(
     if this.aborting.get() || this.parent_cancel_requested.get() {
         return Ok(());
     }
-    if plain {
-        abort(this)?;
-    } else {
-        call::call_method(py, &object, intern!(py, "_abort"), [])?;
-    }
+    abort_as_class_says(this)?;
     this.parent_cancel_requested.set(true);
     any::request_cancel(py, parent)
+}
+
+fn abort_as_class_says(this: This<'_, TaskGroupCore>) -> PyResult<()> {
+    if this.plain.get() {
+        return abort(this);
+    }
+    let py = this.py();
+    call::call_method(py, &this.object(), intern!(py, "_abort"), []).map(drop)
+}
+
+/// `TaskGroup.cancel()`: the children and the parent are cancelled, and the group is left without an exception of its own.
+fn cancel(this: This<'_, TaskGroupCore>) -> PyResult<()> {
+    if !this.entered.get() {
+        this.cancel_on_enter.set(true);
+        return Ok(());
+    }
+    if this.aborting.get() || (this.exiting.get() && !has_tasks(this)?) {
+        return Ok(());
+    }
+    abort_as_class_says(this)?;
+    let py = this.py();
+    if let Some(parent) = this.parent.get()
+        && !this.parent_cancel_requested.replace(true)
+    {
+        any::request_cancel(py, &parent)?;
+    }
+    Ok(())
+}
+
+/// It was cancelled before it was entered, and now it is.
+fn cancel_as_class_says(this: This<'_, TaskGroupCore>) -> PyResult<()> {
+    if this.plain.get() {
+        return cancel(this);
+    }
+    let py = this.py();
+    call::call_method(py, &this.object(), intern!(py, "cancel"), []).map(drop)
 }
 
 fn report_orphan(
@@ -418,27 +463,44 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             aexit,
             "Wait for every child; raise what they raised.",
         );
-    attributes(builder).build(module, Base::Object)?;
+    let mut builder = attributes(builder);
+    if STOCK.get().can_be_cancelled {
+        builder = cancelling(builder);
+    }
+    builder.build(module, Base::Object)?;
     Ok(())
+}
+
+fn truth(py: Python<'_>, value: Option<Obj>) -> PyResult<bool> {
+    value.map_or(Ok(false), |value| value.bind(py).is_truthy())
+}
+
+macro_rules! flag {
+    ($builder:expr, $name:literal, $field:ident) => {
+        $builder.property(
+            $name,
+            |this| Ok(Obj::bool(this.py(), this.$field.get())),
+            |this, value| {
+                this.$field.set(truth(this.py(), value)?);
+                Ok(())
+            },
+        )
+    };
+}
+
+/// What asyncio's class has from 3.15 on.
+fn cancelling(builder: Builder<TaskGroupCore>) -> Builder<TaskGroupCore> {
+    let builder = builder.no_args(
+        c"cancel",
+        |this| cancel(this).map(|()| Obj::none(this.py())),
+        c"cancel($self, /)\n--\n\nCancel the children and the block, and leave the group without CancelledError.\n\n\
+          Before the group is entered: cancel it when it is. After it was left: nothing.",
+    );
+    flag!(builder, c"_cancel_on_enter", cancel_on_enter)
 }
 
 /// The state under asyncio's names.
 fn attributes(builder: Builder<TaskGroupCore>) -> Builder<TaskGroupCore> {
-    fn truth(py: Python<'_>, value: Option<Obj>) -> PyResult<bool> {
-        value.map_or(Ok(false), |value| value.bind(py).is_truthy())
-    }
-    macro_rules! flag {
-        ($builder:expr, $name:literal, $field:ident) => {
-            $builder.property(
-                $name,
-                |this| Ok(Obj::bool(this.py(), this.$field.get())),
-                |this, value| {
-                    this.$field.set(truth(this.py(), value)?);
-                    Ok(())
-                },
-            )
-        };
-    }
     macro_rules! object {
         ($builder:expr, $name:literal, $field:ident) => {
             $builder.property(
