@@ -275,10 +275,10 @@ pub fn over(class: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Opti
 /// The exception of `raise TimeoutError from cause` where `cause` is being handled.
 pub fn timeout_from(cause: &Bound<'_, PyAny>) -> PyResult<Obj> {
     let py = cause.py();
-    let error = PyTimeoutError::new_err(()).into_value(py).into_bound(py);
+    let error = call::exception(py, PyTimeoutError::new_err(())).into_bound(py);
     error.setattr(intern!(py, "__cause__"), cause)?;
     error.setattr(intern!(py, "__context__"), cause)?;
-    Ok(Obj::from(error.into_any()))
+    Ok(Obj::from(error))
 }
 
 fn insert_timeout_error(insert: &Obj, value: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -121,7 +121,7 @@ fn run(this: This<'_, Work>) -> PyResult<()> {
     match outcome {
         Ok(value) => end(this, Ended::Returned, Some(value)),
         Err(error) => {
-            let exception = Obj::from(error.into_value(py).into_bound(py).into_any());
+            let exception = call::exception(py, error);
             end(this, Ended::Raised, Some(exception))
         }
     }

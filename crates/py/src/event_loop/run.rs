@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use roundel_core::{Poll as _, TurnError};
 
 use super::{Callback, Kernel, LoopCore, alarm, call_exception_handler, time};
-use crate::ffi::{Builder, Obj, This, border, gil};
+use crate::ffi::{Builder, Obj, This, border, call, gil};
 use crate::handle::Handle;
 use crate::task::{self, Task};
 use crate::{listener, stdlib, transport};
@@ -148,7 +148,7 @@ fn report(this: This<'_, LoopCore>, callback: &Callback, error: PyErr) -> PyResu
         "message",
         format!("Exception in callback {}", describe(py, callback)?),
     )?;
-    context.set_item("exception", error.into_value(py))?;
+    context.set_item("exception", call::exception(py, error).bind(py))?;
     let key = match callback {
         Callback::Handle(_) => "handle",
         Callback::Step(_) | Callback::Wakeup(_) => "task",

@@ -136,6 +136,32 @@ pub fn raised(py: Python<'_>, exception: &Obj) -> PyErr {
     PyErr::fetch(py)
 }
 
+/// The exception of an error.
+///
+/// pyo3's `into_value` leaves a reference behind where pyo3 has not been told that the thread is attached, which is in
+/// every function that C calls here: it is given back when pyo3 is told next, and the exception lives until then.
+pub fn exception(py: Python<'_>, error: PyErr) -> Obj {
+    error.restore(py);
+    // SAFETY: the error indicator is set, by the line above; both ways take it over and clear it.
+    #[cfg(Py_3_12)]
+    let exception = unsafe { Obj::from_owned(ffi::PyErr_GetRaisedException()) };
+    // SAFETY: as above; normalised, the value is an exception, and the class and the traceback are owned or null.
+    #[cfg(not(Py_3_12))]
+    let exception = unsafe {
+        let (mut class, mut value, mut traceback) =
+            (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        ffi::PyErr_Fetch(&raw mut class, &raw mut value, &raw mut traceback);
+        ffi::PyErr_NormalizeException(&raw mut class, &raw mut value, &raw mut traceback);
+        if !traceback.is_null() {
+            ffi::PyException_SetTraceback(value, traceback);
+            ffi::Py_DECREF(traceback);
+        }
+        ffi::Py_DECREF(class);
+        Obj::from_owned(value)
+    };
+    exception.unwrap_or_else(|| unreachable!("the indicator was set"))
+}
+
 /// A tuple of these.
 pub fn tuple<'a>(py: Python<'_>, items: impl ExactSizeIterator<Item = &'a Obj>) -> PyResult<Obj> {
     // SAFETY: PyTuple_New returns a new tuple or null; each place is filled once with an owned reference.

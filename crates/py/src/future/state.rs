@@ -117,9 +117,7 @@ fn refuse_stop_iteration(py: Python<'_>, exception: Obj) -> PyResult<Obj> {
     if !stdlib::get().wraps_stop_iteration {
         return Err(PyTypeError::new_err(MESSAGE));
     }
-    let wrapper = PyRuntimeError::new_err(MESSAGE)
-        .into_value(py)
-        .into_bound(py);
+    let wrapper = call::exception(py, PyRuntimeError::new_err(MESSAGE)).into_bound(py);
     wrapper.setattr(intern!(py, "__cause__"), exception.bind(py))?;
     wrapper.setattr(intern!(py, "__context__"), exception.bind(py))?;
     Ok(wrapper.into())

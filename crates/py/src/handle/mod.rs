@@ -330,7 +330,7 @@ fn report(this: This<'_, Handle>, error: PyErr) -> PyResult<()> {
         "message",
         format!("Exception in callback {}", source.bind(py).str()?),
     )?;
-    context.set_item("exception", error.into_value(py))?;
+    context.set_item("exception", call::exception(py, error).bind(py))?;
     context.set_item("handle", this.bind())?;
     if let Some(traceback) = this.source_traceback() {
         context.set_item("source_traceback", traceback.bind(py))?;

@@ -54,7 +54,7 @@ pub fn wakeup(this: This<'_, Task>, done: Option<Obj>) -> PyResult<()> {
         },
         None => match call::call_method(py, &done, intern!(py, "result"), []) {
             Ok(_) => None,
-            Err(error) => Some(error.into_value(py).into_bound(py).into_any().into()),
+            Err(error) => Some(call::exception(py, error)),
         },
     };
     drop(done);
@@ -146,7 +146,7 @@ fn fail(this: This<'_, Task>, error: PyErr) -> PyResult<()> {
     all::forget(this);
     let future = AsFuture::future(this);
     let last_word = ends_the_run(py, &error);
-    let exception: Obj = error.into_value(py).into_bound(py).into_any().into();
+    let exception = call::exception(py, error);
     if is_cancelled_error(py, &exception)? {
         return future::cancelled_by(future, exception);
     }
@@ -274,8 +274,7 @@ fn not_awaited(this: This<'_, Task>, awaited: &Obj) -> PyResult<String> {
 
 /// The next step throws a RuntimeError into the coroutine.
 fn throw_soon(this: This<'_, Task>, message: String) -> PyResult<()> {
-    let error = PyRuntimeError::new_err(message).into_value(this.py());
-    this.next
-        .set(Obj::from(error.into_bound(this.py()).into_any()), THROW);
+    let error = call::exception(this.py(), PyRuntimeError::new_err(message));
+    this.next.set(error, THROW);
     step_soon(this)
 }

@@ -42,7 +42,7 @@ fn force_close(this: This<'_, SocketTransport>, exception: &Obj) -> PyResult<()>
 /// An error ends the connection. One of the operating system's is the protocol's affair; any other is also reported.
 pub fn fatal(this: This<'_, SocketTransport>, error: PyErr, message: &str) -> PyResult<()> {
     let py = this.py();
-    let exception: Obj = error.into_value(py).into_bound(py).into_any().into();
+    let exception = call::exception(py, error);
     if exception.bind(py).is_instance_of::<PyOSError>() {
         if this.debug(py) {
             let kwargs = PyDict::new(py);
@@ -99,10 +99,11 @@ fn let_go(this: This<'_, SocketTransport>) -> PyResult<()> {
         None => Ok(()),
     };
     if let Some(waiter) = this.empty_waiter.get() {
-        let error = PyConnectionError::new_err("Connection is closed by peer").into_value(py);
+        let error = PyConnectionError::new_err("Connection is closed by peer");
+        let error = call::exception(py, error);
         waiter
             .bind(py)
-            .call_method1(intern!(py, "set_exception"), (error,))?;
+            .call_method1(intern!(py, "set_exception"), (error.bind(py),))?;
     }
     closed.and(detached)
 }

@@ -39,7 +39,7 @@ fn tell_protocol(
         Err(error) => {
             let context = PyDict::new(py);
             context.set_item("message", format!("protocol.{method}() failed"))?;
-            context.set_item("exception", error.into_value(py))?;
+            context.set_item("exception", call::exception(py, error).bind(py))?;
             context.set_item("transport", this.bind())?;
             context.set_item("protocol", protocol.bind(py))?;
             this.event_loop(py)?

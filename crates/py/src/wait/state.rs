@@ -150,8 +150,8 @@ pub fn close(this: This<'_, Wait>) -> PyResult<()> {
         }
         Stage::Running | Stage::Open | Stage::Parked | Stage::Woken | Stage::Cancelled => {}
     }
-    let exit = PyGeneratorExit::new_err(()).into_value(py);
-    match thrown(this, Obj::from(exit.into_bound(py).into_any())) {
+    let exit = call::exception(py, PyGeneratorExit::new_err(()));
+    match thrown(this, exit) {
         Ok(Resumed::Yielded(_)) => Err(PyRuntimeError::new_err("coroutine ignored GeneratorExit")),
         Ok(Resumed::Returned(_)) => Ok(()),
         Ok(Resumed::Raised(error)) | Err(error) => {

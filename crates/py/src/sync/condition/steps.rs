@@ -42,7 +42,7 @@ pub fn wait_begin(this: This<'_, ConditionCore>, wait: This<'_, Wait>) -> PyResu
         match this.binding.event_loop(&this) {
             Ok(event_loop) => event_loop,
             Err(error) => {
-                wait.set_pending(exception_of(wait.py(), error));
+                wait.set_pending(call::exception(wait.py(), error));
                 return relock(this, wait);
             }
         }
@@ -145,7 +145,7 @@ fn acquiring(
         }
         Ok(Step::Yielded(value)) => Ok(Flow::Suspended(Next::Yield(value))),
         Err(error) => {
-            relock_failed(this, wait, exception_of(wait.py(), error))?;
+            relock_failed(this, wait, call::exception(wait.py(), error))?;
             relock(this, wait)
         }
     }
@@ -184,8 +184,4 @@ fn failed(this: This<'_, ConditionCore>, wait: This<'_, Wait>, exception: &Obj) 
         notify_up_to(this, 1)?;
     }
     Ok(call::raised(wait.py(), exception))
-}
-
-fn exception_of(py: Python<'_>, error: PyErr) -> Obj {
-    error.into_value(py).into_bound(py).into_any().into()
 }
