@@ -177,6 +177,10 @@ test-3.14 test-3.15:
 	$(call say,Python $(@:test-%=%) in a root folder)
 	@PROFILE=$(PROFILE) PYTEST="$(PYTEST)" scripts/debian_python.sh $(@:test-%=%) test
 
+.PHONY: refused
+refused: ## That a free-threaded Python is refused, in words (PYTHON=python3.14t)
+	scripts/refused.sh $(PYTHON)
+
 .PHONY: portable
 portable: ## The kernel's tests on the poller that other Unixes use
 	$(call say,Rust tests on the portable poller)

@@ -19,6 +19,7 @@ asyncio come when the first of them is asked for: a program that wants a loop an
 import asyncio as _asyncio
 from typing import TYPE_CHECKING, Any
 
+from roundel import _interpreter as _interpreter  # refuses some, before anything else is imported
 from roundel import _stock as _stock  # what asyncio is, at this moment
 from roundel._loop import Loop
 from roundel._policy import EventLoopPolicy, install, uninstall

@@ -80,11 +80,6 @@ fn _keep_no_more(py: Python<'_>) {
 #[pymodule]
 fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    if cfg!(Py_GIL_DISABLED) {
-        return Err(PyImportError::new_err(
-            "roundel does not support free-threaded Python",
-        ));
-    }
     if !ffi::gil::is_main_interpreter() {
         return Err(PyImportError::new_err(
             "roundel does not support subinterpreters",
