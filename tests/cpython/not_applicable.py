@@ -118,6 +118,7 @@ TESTS = {
     },
 }
 
+
 def reason_for_class(name: str) -> str | None:
     """Why a class, given as ``module.Class``, is not run, or None."""
     return next((why for pattern, why in CLASSES.items() if fnmatchcase(name, pattern)), None)
