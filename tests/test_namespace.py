@@ -54,7 +54,7 @@ def test_what_is_not_roundels_is_the_very_object_of_asyncio():
 
 
 def test_every_object_of_the_extension_with_a_name_of_asyncios_is_shown():
-    made = (roundel._roundel, roundel._groups, roundel._locks, roundel._queues, roundel._timeouts)
+    made = (roundel._roundel, roundel._groups, roundel._locks, roundel._queues, roundel._streams, roundel._timeouts)
     there = {name: value for module in made for name, value in vars(module).items() if name in module.__all__}
     natives = {name: there[name] for name in NAMES if name in there}
     assert natives.keys() >= {"Future", "Handle", "Task", "TimerHandle", "Lock", "Queue", "TaskGroup", "timeout"}

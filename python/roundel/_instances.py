@@ -1,8 +1,9 @@
-"""Makes what is an instance of asyncio's `Future`, `Task`, `Handle` or `TimerHandle` one of roundel's class as well.
+"""Makes an instance of asyncio's `Future`, `Task`, `Handle`, `TimerHandle` or streams one of roundel's class as well.
 
 With `import roundel as asyncio`, `isinstance(x, asyncio.Future)` is a program's question whether x is a future: of
 whichever loop, and tasks are futures. The native classes would say no to asyncio's own instances, and to native tasks,
-which are no subclass of the native future. So they answer as the class of asyncio that they stand for.
+which are no subclass of the native future. So they answer as the class of asyncio that they stand for. A reader of
+asyncio's own is a reader as well, which asyncio's `StreamWriter` asserts by that name.
 
 Trade: the answer is the metaclass's, in Python, but for exact instances, which the interpreter sees first. It derives
 from `ABCMeta`, so that a program's class can have an abstract base beside one of these.
@@ -37,6 +38,12 @@ class _AnswersAsAsyncios(ABCMeta):
 
 def answer_as_asyncios() -> None:
     """Give the native classes the metaclass. Doing it again changes nothing."""
-    for native in _ASYNCIOS:
-        if type(native) is type:
-            _roundel._set_metaclass(native, _AnswersAsAsyncios)
+    for native, stock in _ASYNCIOS.items():
+        answer_as(native, stock)
+
+
+def answer_as(native: type, stock: type) -> None:
+    """Let one native class answer as this class of asyncio."""
+    _ASYNCIOS[native] = stock
+    if type(native) is type:
+        _roundel._set_metaclass(native, _AnswersAsAsyncios)

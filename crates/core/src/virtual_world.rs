@@ -8,6 +8,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
     io::{self, IoSlice},
+    mem::MaybeUninit,
     os::fd::{OwnedFd, RawFd},
     time::Duration,
 };
@@ -156,6 +157,10 @@ impl Poll for VirtualWorld {
 
 impl Net for VirtualWorld {
     fn recv(&self, _: RawFd, _: &mut [u8]) -> io::Result<usize> {
+        Err(no_network())
+    }
+
+    fn recv_uninit<'a>(&self, _: RawFd, _: &'a mut [MaybeUninit<u8>]) -> io::Result<&'a mut [u8]> {
         Err(no_network())
     }
 

@@ -6,6 +6,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     os::fd::{OwnedFd, RawFd},
     time::Duration,
 };
@@ -68,6 +69,14 @@ pub trait Poll {
 pub trait Net {
     /// Receives what is there, as much as fits. Zero bytes are the peer's end.
     fn recv(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// As [`recv`](Net::recv), into room that nothing was written to yet. Returns the part that was received into, which
+    /// is the beginning.
+    fn recv_uninit<'a>(
+        &self,
+        fd: RawFd,
+        room: &'a mut [MaybeUninit<u8>],
+    ) -> io::Result<&'a mut [u8]>;
 
     /// Sends what there is room for. A peer that has gone is an error and not a signal.
     fn send(&self, fd: RawFd, bytes: &[u8]) -> io::Result<usize>;

@@ -16,6 +16,7 @@
 //! | `listener`   | native objects that are told when futures are done                                |
 //! | `queue`      | the native half of the queues                                                     |
 //! | `transport`  | `SocketTransport`: a stream socket between the loop and a protocol                |
+//! | `streams`    | the native halves of `StreamReader`, `StreamWriter`, `StreamReaderProtocol`       |
 //! | `stdlib`     | what is used of the interpreter's own asyncio                                     |
 //! | `ffi`        | the border to the interpreter, and every `unsafe` block                           |
 //!
@@ -41,6 +42,7 @@ mod queue;
 mod sleep;
 mod sock;
 mod stdlib;
+mod streams;
 mod sync;
 mod task;
 mod task_group;
@@ -112,6 +114,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     handle::add_to(module)?;
     event_loop::add_to(module)?;
     transport::add_to(module)?;
+    streams::add_to(module)?;
     module.add_function(wrap_pyfunction!(_all_tasks, module)?)?;
     module.add_function(wrap_pyfunction!(_set_metaclass, module)?)?;
     py.import("atexit")?

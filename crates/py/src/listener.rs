@@ -12,6 +12,7 @@ use crate::event_loop::{Callback, Home, schedule};
 use crate::ffi::bound::Function;
 use crate::ffi::{Native, Obj, This, call, context};
 use crate::future::{self, Waiter};
+use crate::streams::StreamReaderProtocolCore;
 use crate::task_group::TaskGroupCore;
 use crate::wait::Wait;
 
@@ -79,6 +80,9 @@ fn with<R>(py: Python<'_>, listener: &Obj, then: impl FnOnce(&dyn Hears) -> R) -
         return Some(then(&this));
     }
     if let Some(this) = This::<TaskGroupCore>::instance(py, listener) {
+        return Some(then(&this));
+    }
+    if let Some(this) = This::<StreamReaderProtocolCore>::instance(py, listener) {
         return Some(then(&this));
     }
     None

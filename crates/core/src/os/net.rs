@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     os::fd::{OwnedFd, RawFd},
 };
 
@@ -29,6 +30,15 @@ const MOST_PIECES: usize = 1024;
 impl Net for OsWorld {
     fn recv(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
         let (received, _) = net::recv(fd::borrow(fd)?, buffer, RecvFlags::empty())?;
+        Ok(received)
+    }
+
+    fn recv_uninit<'a>(
+        &self,
+        fd: RawFd,
+        room: &'a mut [MaybeUninit<u8>],
+    ) -> io::Result<&'a mut [u8]> {
+        let ((received, _), _) = net::recv(fd::borrow(fd)?, room, RecvFlags::empty())?;
         Ok(received)
     }
 

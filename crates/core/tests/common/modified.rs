@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     os::fd::{OwnedFd, RawFd},
     sync::{
         Arc,
@@ -85,6 +86,14 @@ impl Poll for Modified {
 impl Net for Modified {
     fn recv(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner.recv(fd, buffer)
+    }
+
+    fn recv_uninit<'a>(
+        &self,
+        fd: RawFd,
+        room: &'a mut [MaybeUninit<u8>],
+    ) -> io::Result<&'a mut [u8]> {
+        self.inner.recv_uninit(fd, room)
     }
 
     fn send(&self, fd: RawFd, bytes: &[u8]) -> io::Result<usize> {

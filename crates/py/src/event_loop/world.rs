@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -86,6 +87,13 @@ impl Poll for PyWorld {
 impl Net for PyWorld {
     fn recv(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
         self.os.recv(fd, buffer)
+    }
+    fn recv_uninit<'a>(
+        &self,
+        fd: RawFd,
+        room: &'a mut [MaybeUninit<u8>],
+    ) -> io::Result<&'a mut [u8]> {
+        self.os.recv_uninit(fd, room)
     }
     fn send(&self, fd: RawFd, data: &[u8]) -> io::Result<usize> {
         self.os.send(fd, data)

@@ -176,6 +176,25 @@ impl<'a, T: Native> This<'a, T> {
     }
 }
 
+impl<T: Native> This<'_, T> {
+    /// Whether attributes were set on the instance, for a class with a `__dict__` of its own.
+    pub fn has_own_attributes(&self) -> bool {
+        if !T::WITH_DICT {
+            return false;
+        }
+        // SAFETY: the dict's place in an instance holds null or a dict.
+        unsafe {
+            let place = T::class().dict_offset.load(Ordering::Relaxed);
+            let dict = self
+                .object
+                .byte_add(place)
+                .cast::<*mut ffi::PyObject>()
+                .read();
+            !dict.is_null() && ffi::PyDict_Size(dict) != 0
+        }
+    }
+}
+
 impl<'a, T> This<'a, T> {
     /// The interpreter's token.
     pub fn py(&self) -> Python<'a> {

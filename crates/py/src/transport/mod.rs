@@ -1,7 +1,7 @@
 //! `SocketTransport`: a connected stream socket between the loop and a protocol.
 //!
 //! Owns: the fields, the class table, how a transport starts. Its parts: `read` (from the socket to the protocol),
-//! `write` (the other way), `flow` (when to stop writing), `close` (how it ends). Leaves out: making sockets, and TLS,
+//! `write` (the other way), `flow` (when to stop writing), `close` (how it ends), `direct` (what native streams call). Leaves out: making sockets, and TLS,
 //! which is a protocol of asyncio's on top.
 //! Trade: written to at once, with only the rest kept; read into one buffer that the loop owns, so that a message costs
 //! a `bytes` of its own size and not a large one cut down.
@@ -9,6 +9,7 @@
 //! The rules are those of asyncio's selector transport, with its order of callbacks and its messages.
 
 mod close;
+mod direct;
 mod flow;
 mod read;
 mod write;
@@ -340,11 +341,15 @@ fn get_extra_info(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<O
     let [Some(name), default] = args.parse(py, &EXTRA)? else {
         return Ok(Obj::none(py));
     };
-    let default = || default.cloned().unwrap_or_else(|| Obj::none(py));
-    let Some(extra) = this.extra.get() else {
-        return Ok(default());
-    };
-    Ok(call::dict_get(py, &extra, name)?.unwrap_or_else(default))
+    let found = extra(this, name)?;
+    Ok(found.unwrap_or_else(|| default.cloned().unwrap_or_else(|| Obj::none(py))))
+}
+
+fn extra(this: This<'_, SocketTransport>, name: &Obj) -> PyResult<Option<Obj>> {
+    match this.extra.get() {
+        Some(extra) => call::dict_get(this.py(), &extra, name),
+        None => Ok(None),
+    }
 }
 
 /// Adds the class to the module.
@@ -384,6 +389,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = attributes(builder).build(module, Base::Python(stdlib::get().transport.clone()))?;
     // What asyncio's start_tls() and sendfile() ask before they use a transport.
     let class = class.bind(module.py());
+    direct::prepare(class)?;
     class.setattr("_start_tls_compatible", true)?;
     class.setattr(
         "_sendfile_compatible",

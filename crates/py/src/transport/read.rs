@@ -9,6 +9,7 @@ use super::{SocketTransport, close, log_debug};
 use crate::event_loop::Callback;
 use crate::ffi::{Builder, Obj, This, buffer, call, context};
 use crate::stdlib;
+use crate::streams::{Inlet, inlet};
 use crate::task::ends_the_run;
 
 /// How much is read at once, in bytes.
@@ -64,6 +65,18 @@ pub fn readable(py: Python<'_>, object: &Obj) -> PyResult<()> {
     if this.lost.get() > 0 || !this.is_reading() {
         return Ok(());
     }
+    let inlet = if this.buffered_protocol.get() {
+        Inlet::Method
+    } else {
+        inlet(py, &this.protocol(py))?
+    };
+    // What a reader of ours does with it is the same in every context.
+    if let Inlet::Reader(reader) = &inlet
+        && !this.debug(py)
+        && receive_into(this, reader)?
+    {
+        return Ok(());
+    }
     let context = this.read_context.get_or_none(py);
     context::run(py, &context, || {
         if this.buffered_protocol.get() {
@@ -72,6 +85,39 @@ pub fn readable(py: Python<'_>, object: &Obj) -> PyResult<()> {
             receive(this)
         }
     })
+}
+
+/// Puts what has come into the reader of a native stream. False if that is not how it goes on: the end or an error has
+/// come, which is seen again.
+fn receive_into(this: This<'_, SocketTransport>, reader: &Obj) -> PyResult<bool> {
+    let py = this.py();
+    let read = this.home.with_ours(py, |event_loop| {
+        let kernel = event_loop.kernel()?;
+        let world = kernel.world();
+        let fd = this.fd.get();
+        let large = Inlet::receive(py, reader, |room| world.recv_uninit(fd, room))?;
+        if let Some(outcome) = large {
+            return Ok(outcome);
+        }
+        let mut room = event_loop.buffer.borrow_mut();
+        if room.is_empty() {
+            room.resize(MAX_SIZE, 0);
+        }
+        let outcome = world.recv(fd, &mut room);
+        if let Ok(count @ 1..) = outcome {
+            Inlet::take_in(py, reader, &room[..count])?;
+        }
+        Ok(outcome)
+    });
+    match read.unwrap_or_else(|| Ok(Ok(0))) {
+        Ok(Ok(1..)) => {}
+        Ok(Ok(0) | Err(_)) => return Ok(false),
+        Err(error) => {
+            return Err(error);
+        }
+    }
+    Inlet::taken_in(py, reader)?;
+    Ok(true)
 }
 
 /// What a read gave.
@@ -212,6 +258,26 @@ fn at_eof(this: This<'_, SocketTransport>) -> PyResult<()> {
     }
 }
 
+/// `pause_reading()`.
+pub fn pause(this: This<'_, SocketTransport>) -> PyResult<()> {
+    if !this.is_reading() {
+        return Ok(());
+    }
+    this.paused.set(true);
+    unwatch(this)?;
+    log_debug(this, "%r pauses reading")
+}
+
+/// `resume_reading()`.
+pub fn resume(this: This<'_, SocketTransport>) -> PyResult<()> {
+    if this.closing.get() || !this.paused.replace(false) {
+        return Ok(());
+    }
+    this.read_context.set(this.own_context(this.py())?);
+    watch(this)?;
+    log_debug(this, "%r resumes reading")
+}
+
 /// Adds the methods.
 pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
     builder
@@ -222,26 +288,12 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
         )
         .no_args(
             c"pause_reading",
-            |this: This<'_, SocketTransport>| {
-                if this.is_reading() {
-                    this.paused.set(true);
-                    unwatch(this)?;
-                    log_debug(this, "%r pauses reading")?;
-                }
-                Ok(Obj::none(this.py()))
-            },
+            |this: This<'_, SocketTransport>| pause(this).map(|()| Obj::none(this.py())),
             c"pause_reading($self, /)\n--\n\nGive no data to the protocol until resume_reading().",
         )
         .no_args(
             c"resume_reading",
-            |this: This<'_, SocketTransport>| {
-                if !this.closing.get() && this.paused.replace(false) {
-                    this.read_context.set(this.own_context(this.py())?);
-                    watch(this)?;
-                    log_debug(this, "%r resumes reading")?;
-                }
-                Ok(Obj::none(this.py()))
-            },
+            |this: This<'_, SocketTransport>| resume(this).map(|()| Obj::none(this.py())),
             c"resume_reading($self, /)\n--\n\nGive data to the protocol again.",
         )
 }

@@ -83,16 +83,20 @@ const LINES: Signature<1> = Signature {
 };
 
 fn write(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
+    if let [Some(data)] = args.parse(this.py(), &WRITE)? {
+        write_data(this, data)?;
+    }
+    Ok(Obj::none(this.py()))
+}
+
+/// `write(data)`.
+pub fn write_data(this: This<'_, SocketTransport>, data: &Obj) -> PyResult<()> {
     let py = this.py();
-    let done = Obj::none(py);
-    let [Some(data)] = args.parse(py, &WRITE)? else {
-        return Ok(done);
-    };
     check_data(this, data)?;
     check_open(this, "write")?;
     let len = buffer::with_bytes(py, data, <[u8]>::len)?;
     if len == 0 || is_lost(this)? {
-        return Ok(done);
+        return Ok(());
     }
     let mut sent = 0;
     if this.unsent_len.get() == 0 {
@@ -105,17 +109,17 @@ fn write(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
                     stdlib::os_error(py, &error),
                     "Fatal write error on socket transport",
                 )?;
-                return Ok(done);
+                return Ok(());
             }
         }
         if sent == len {
-            return Ok(done);
+            return Ok(());
         }
         watch(this)?;
     }
     keep(this, data, sent, len)?;
     maybe_pause(this)?;
-    Ok(done)
+    Ok(())
 }
 
 fn send(this: This<'_, SocketTransport>, data: &Obj) -> PyResult<std::io::Result<usize>> {

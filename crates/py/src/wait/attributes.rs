@@ -2,14 +2,15 @@
 
 use std::ffi::CString;
 
-use pyo3::exceptions::{PyAttributeError, PyRuntimeWarning, PyTypeError};
+use pyo3::exceptions::{PyAttributeError, PyBaseException, PyRuntimeWarning, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyType};
 
 use super::{Stage, Wait, state};
 use crate::ffi::args::Signature;
 use crate::ffi::coroutine::{self, Resumed};
+use crate::ffi::repr::Repr;
 use crate::ffi::{Args, Base, Builder, Obj, This, call, context};
 use crate::future::{self, Outcome, Waiter, Waiters};
 use crate::stdlib;
@@ -44,7 +45,7 @@ impl Wait {
             Stage::Fresh => "created",
             Stage::Running => "running",
             Stage::Open | Stage::Parked => "pending",
-            Stage::Woken => "finished",
+            Stage::Woken | Stage::Failed => "finished",
             Stage::Cancelled => "cancelled",
             Stage::Finished => "closed",
         }
@@ -54,15 +55,18 @@ impl Wait {
 /// `<coroutine sleep pending for 1.5>`, `<coroutine Lock.acquire pending for <Lock …>>`.
 fn repr(this: This<'_, Wait>) -> PyResult<Option<Obj>> {
     let py = this.py();
-    let text = match this.owner.get() {
-        Some(owner) => format!(
-            "<coroutine {} {} for {}>",
-            this.kind.qualname,
-            this.state(),
-            owner.bind(py).repr()?
-        ),
-        None => format!("<coroutine {} {}>", this.kind.qualname, this.state()),
+    let (name, state) = (this.kind.qualname, this.state());
+    let owner = this.owner.get();
+    // Whoever shows its waiters need not be shown by them.
+    let entered = match &owner {
+        Some(owner) => Repr::enter(py, owner)?,
+        None => None,
     };
+    let text = match owner.as_ref().filter(|_| entered.is_some()) {
+        Some(owner) => format!("<coroutine {name} {state} for {}>", owner.bind(py).repr()?),
+        None => format!("<coroutine {name} {state}>"),
+    };
+    drop(entered);
     Ok(Some(PyString::new(py, &text).into_any().into()))
 }
 
@@ -97,6 +101,12 @@ const SEND: Signature<1> = Signature {
 };
 const SET_RESULT: Signature<1> = Signature {
     function: "set_result",
+    names: [""],
+    required: 1,
+    positional: 1,
+};
+const SET_EXCEPTION: Signature<1> = Signature {
+    function: "set_exception",
     names: [""],
     required: 1,
     positional: 1,
@@ -139,13 +149,27 @@ fn result(this: This<'_, Wait>) -> PyResult<Obj> {
     let py = this.py();
     match this.stage.get() {
         Stage::Woken | Stage::Finished => Ok(Obj::none(py)),
-        Stage::Cancelled => match state::outcome(this)? {
+        Stage::Cancelled | Stage::Failed => match state::outcome(this)? {
             Outcome::Exception(error) => Err(call::raised(py, &error)),
             Outcome::Value(value) => Ok(value),
         },
         Stage::Fresh | Stage::Running | Stage::Open | Stage::Parked => {
             Err(invalid_state(py, "Result is not set.")?)
         }
+    }
+}
+
+/// As `result`, with the exception that it has failed with as the value.
+fn exception(this: This<'_, Wait>) -> PyResult<Obj> {
+    match this.stage.get() {
+        Stage::Failed => Ok(state::failure(this).unwrap_or_else(|| Obj::none(this.py()))),
+        Stage::Fresh
+        | Stage::Running
+        | Stage::Open
+        | Stage::Parked
+        | Stage::Woken
+        | Stage::Cancelled
+        | Stage::Finished => result(this),
     }
 }
 
@@ -221,7 +245,7 @@ fn as_future(builder: Builder<Wait>) -> Builder<Wait> {
             |this| match this.stage.get() {
                 // Not a future: what is not waiting is a coroutine.
                 Stage::Fresh | Stage::Running | Stage::Open | Stage::Finished => Ok(Obj::none(this.py())),
-                Stage::Parked | Stage::Woken | Stage::Cancelled => {
+                Stage::Parked | Stage::Woken | Stage::Cancelled | Stage::Failed => {
                     Ok(Obj::bool(this.py(), this.blocking.get()))
                 }
             },
@@ -244,7 +268,7 @@ fn as_future(builder: Builder<Wait>) -> Builder<Wait> {
             |this| {
                 let done = matches!(
                     this.stage.get(),
-                    Stage::Woken | Stage::Cancelled | Stage::Finished
+                    Stage::Woken | Stage::Cancelled | Stage::Failed | Stage::Finished
                 );
                 Ok(Obj::bool(this.py(), done))
             },
@@ -280,10 +304,31 @@ fn as_future(builder: Builder<Wait>) -> Builder<Wait> {
             result,
             c"result($self, /)\n--\n\nNone once it no longer waits; CancelledError if it was cancelled.",
         )
+        .method(
+            c"set_exception",
+            |this, args| {
+                let py = this.py();
+                let [given] = args.parse(py, &SET_EXCEPTION)?;
+                let exception = match given.map(|given| given.bind(py)) {
+                    Some(class) if class.is_instance_of::<PyType>() => class.call0()?.into(),
+                    Some(exception) => Obj::from(exception),
+                    None => Obj::none(py),
+                };
+                if !exception.bind(py).is_instance_of::<PyBaseException>() {
+                    return Err(PyTypeError::new_err("invalid exception object"));
+                }
+                if state::fail(this, &exception)? {
+                    Ok(Obj::none(py))
+                } else {
+                    Err(invalid_state(py, "invalid state")?)
+                }
+            },
+            c"set_exception($self, exception, /)\n--\n\nEnd the wait: what it waited for has failed.",
+        )
         .no_args(
             c"exception",
-            result,
-            c"exception($self, /)\n--\n\nNone once it no longer waits; CancelledError if it was cancelled.",
+            exception,
+            c"exception($self, /)\n--\n\nNone once it no longer waits, or what it has failed with; CancelledError if it was cancelled.",
         )
         .method(
             c"add_done_callback",

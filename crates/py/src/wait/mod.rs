@@ -29,7 +29,7 @@ use crate::listener::Listener;
 pub use attributes::add_to;
 use kind::NOTHING;
 pub use kind::{Kind, Next, raise, time_is_up, wake};
-pub use state::{cancel, outcome, park_task};
+pub use state::{cancel, fail, outcome, park_task};
 
 /// One wait.
 pub struct Wait {
@@ -67,6 +67,8 @@ struct Rare {
     cancel_message: Slot,
     /// The exception that it raises when what it has to do first is done.
     pending: Slot,
+    /// What it waited for has failed with this exception.
+    failure: Slot,
 }
 
 /// Of how many dead waits the memory is kept: some 110 KB. There is one for each `sleep(0)`, each contended lock, each
@@ -88,6 +90,8 @@ enum Stage {
     Woken,
     /// It was cancelled while it waited.
     Cancelled,
+    /// What it waited for has failed.
+    Failed,
     /// It has returned or raised.
     Finished,
 }
@@ -117,6 +121,7 @@ impl Native for Wait {
         if let Some(rare) = self.more.grown() {
             visitor.slot(&rare.cancel_message);
             visitor.slot(&rare.pending);
+            visitor.slot(&rare.failure);
             rare.waiters.traverse(visitor);
         }
     }
@@ -167,6 +172,7 @@ impl Wait {
         }
         if let Some(rare) = self.more.grown() {
             rare.pending.set(None);
+            rare.failure.set(None);
             rare.cancel_message.set(None);
         }
     }

@@ -31,6 +31,18 @@ impl Wait {
     }
 }
 
+/// What it waited for has failed: its task is thrown the exception in the next turn. False if something else came first.
+pub fn fail(this: This<'_, Wait>, exception: &Obj) -> PyResult<bool> {
+    if this.stage.get() != Stage::Parked {
+        return Ok(false);
+    }
+    this.stage.set(Stage::Failed);
+    let waiters = this.take_waiters();
+    this.rare().failure.set(exception.clone());
+    tell_all(this, &waiters)?;
+    Ok(true)
+}
+
 fn tell(this: This<'_, Wait>) -> PyResult<()> {
     let waiters = this.take_waiters();
     tell_all(this, &waiters)
@@ -60,7 +72,9 @@ pub fn add_waiter(this: This<'_, Wait>, waiter: Waiter) -> PyResult<()> {
             this.push_waiter(waiter);
             Ok(())
         }
-        Stage::Woken | Stage::Cancelled | Stage::Finished => tell_one(this, &waiter),
+        Stage::Woken | Stage::Cancelled | Stage::Failed | Stage::Finished => {
+            tell_one(this, &waiter)
+        }
     }
 }
 
@@ -87,16 +101,33 @@ pub fn cancel(this: This<'_, Wait>, message: Option<Obj>) -> PyResult<bool> {
 
 /// What a task that was told finds: an exception to raise, or nothing in its way.
 pub fn outcome(this: This<'_, Wait>) -> PyResult<Outcome> {
-    if this.stage.get() != Stage::Cancelled {
-        return Ok(Outcome::Value(Obj::none(this.py())));
+    match this.stage.get() {
+        Stage::Cancelled => cancelled_error(this).map(Outcome::Exception),
+        Stage::Failed => {
+            Ok(failure(this)
+                .map_or_else(|| Outcome::Value(Obj::none(this.py())), Outcome::Exception))
+        }
+        Stage::Fresh
+        | Stage::Running
+        | Stage::Open
+        | Stage::Parked
+        | Stage::Woken
+        | Stage::Finished => Ok(Outcome::Value(Obj::none(this.py()))),
     }
+}
+
+/// What it failed with.
+pub fn failure(this: This<'_, Wait>) -> Option<Obj> {
+    this.more.grown().and_then(|rare| rare.failure.get())
+}
+
+fn cancelled_error(this: This<'_, Wait>) -> PyResult<Obj> {
     let class = &stdlib::get().cancelled_error;
     let message = this.more.grown().and_then(|rare| rare.cancel_message.get());
-    let error = match message {
-        Some(message) => call::call(this.py(), class, [&message])?,
-        None => call::call(this.py(), class, [])?,
-    };
-    Ok(Outcome::Exception(error))
+    match message {
+        Some(message) => call::call(this.py(), class, [&message]),
+        None => call::call(this.py(), class, []),
+    }
 }
 
 /// One resume by `send(None)` or `next()`.
@@ -107,9 +138,9 @@ pub fn resume(this: This<'_, Wait>) -> PyResult<Resumed> {
         Stage::Parked => {
             return Err(PyRuntimeError::new_err("await wasn't used with future"));
         }
-        Stage::Cancelled => {
+        Stage::Cancelled | Stage::Failed => {
             let Outcome::Exception(error) = outcome(this)? else {
-                unreachable!("a cancelled wait has an exception")
+                unreachable!("a wait that was cancelled or has failed has an exception")
             };
             return thrown(this, error);
         }
@@ -130,7 +161,7 @@ pub fn thrown(this: This<'_, Wait>, exception: Obj) -> PyResult<Resumed> {
         }
         Stage::Running => Err(being_awaited()),
         Stage::Finished => Err(used_up()),
-        Stage::Open | Stage::Parked | Stage::Woken | Stage::Cancelled => {
+        Stage::Open | Stage::Parked | Stage::Woken | Stage::Cancelled | Stage::Failed => {
             drop(this.take_waiters());
             let step = this.kind.thrown;
             this.stage.set(Stage::Running);
@@ -148,7 +179,12 @@ pub fn close(this: This<'_, Wait>) -> PyResult<()> {
             finish(this);
             return Ok(());
         }
-        Stage::Running | Stage::Open | Stage::Parked | Stage::Woken | Stage::Cancelled => {}
+        Stage::Running
+        | Stage::Open
+        | Stage::Parked
+        | Stage::Woken
+        | Stage::Cancelled
+        | Stage::Failed => {}
     }
     let exit = call::exception(py, PyGeneratorExit::new_err(()));
     match thrown(this, exit) {
