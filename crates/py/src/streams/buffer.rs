@@ -260,7 +260,7 @@ impl Buffer {
 
     /// Drops the first bytes of the vector; an empty one keeps no memory.
     fn drop_front(&self, count: usize) {
-        let start = self.start.get() + count;
+        let start = self.start.get().saturating_add(count);
         if start >= self.rest.borrow().len() {
             self.drop_bytes();
         } else {
