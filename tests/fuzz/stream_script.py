@@ -1,6 +1,6 @@
 """What random scripts for a reader of streams are made of, and playing them.
 
-Owns: the words: what feeds the reader, what reads from it, what looks at it. Leaves out: comparing (test_streams.py).
+Owns: the words: what feeds the reader, what reads from it, what looks at it. Leaves out: comparing (test_readers.py).
 Trade: the reader is fed by hand and its transport only notes what it is told, so that no kernel has a say in anything:
 two runs are equal to the last byte and turn.
 """
