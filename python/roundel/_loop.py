@@ -15,6 +15,7 @@ import socket
 import ssl
 import sys
 import threading
+import types
 import weakref
 from asyncio import base_events, constants, coroutines, events, sslproto, unix_events
 from collections.abc import Callable
@@ -248,19 +249,45 @@ class Loop(_roundel.LoopCore, _Asyncio):
         context: contextvars.Context | None = None,
     ) -> asyncio.Transport:
         self._ensure_fd_no_transport(rawsock)
-        # TLS is a protocol on top of the native transport: asyncio's.
-        tls = sslproto.SSLProtocol(
+        tls = _tls_protocol()(
             self,
             protocol,
             sslcontext,
-            waiter,  # type: ignore[arg-type]  # None is a value of its own there
+            waiter,
             server_side,
             server_hostname,
-            ssl_handshake_timeout=ssl_handshake_timeout,  # type: ignore[arg-type]  # a float is fine
+            ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
         _roundel.SocketTransport(self, rawsock, tls, None, extra, server, context)
-        return tls._app_transport
+        return tls._app_transport  # type: ignore[no-any-return]
+
+    async def start_tls(
+        self,
+        transport: asyncio.BaseTransport,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> asyncio.Transport | None:
+        """Upgrade a transport to TLS; returns the one to use from now on. Cancelled, it closes the connection."""
+        # asyncio's own, as it is in the running version, with the native protocol where it looks for the stock one.
+        own = _Asyncio.start_tls
+        names = {**vars(base_events), "sslproto": _Sslproto}
+        start_tls = types.FunctionType(own.__code__, names, own.__name__, own.__defaults__)
+        return await start_tls(  # type: ignore[no-any-return]
+            self,
+            transport,
+            protocol,
+            sslcontext,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
 
     # Child processes.
 
@@ -323,6 +350,20 @@ class Loop(_roundel.LoopCore, _Asyncio):
             if self._names is not None:
                 self._names.put(question, answer)
         return answer
+
+
+_STOCK_TLS = sslproto.SSLProtocol
+
+
+def _tls_protocol() -> Any:
+    """The class of TLS connections: native, unless a program has put one of its own in the place of asyncio's."""
+    return _roundel.SSLProtocol if sslproto.SSLProtocol is _STOCK_TLS else sslproto.SSLProtocol
+
+
+class _Sslproto:
+    """What `start_tls` finds where it looks for `asyncio.sslproto`."""
+
+    SSLProtocol = staticmethod(lambda *args, **kwargs: _tls_protocol()(*args, **kwargs))
 
 
 class _WakeupFd:

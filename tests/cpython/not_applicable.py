@@ -36,7 +36,6 @@ CLASSES = {
     "test_graph.TestCallStackPy": STOCK_ONLY,
     "test_sendfile.*PollEventLoopTests": SAME_TESTS,
     "test_sock_lowlevel.*PollEventLoopTests": SAME_TESTS,
-    "test_sslproto.SslProtoHandshakeTests": PRIVATE,
     "test_subprocess.MultiLoopChildWatcherTests": NO_LOOP,
     "test_subprocess.SubprocessTransportTests": PRIVATE,
     "test_tasks.*SubclassTests": "made anew with ours, see suites",

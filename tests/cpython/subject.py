@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import logging
 import unittest
-from asyncio import base_events, unix_events
+from asyncio import base_events, sslproto, unix_events
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +37,12 @@ class Subject:
     def is_stock(self) -> bool:
         """Whether the interpreter's own loop is tested (the oracle)."""
         return self.new_loop is asyncio.SelectorEventLoop
+
+    @property
+    def SSLProtocol(self) -> Any:
+        """The class of the loop's TLS connections: one of its own, or asyncio's."""
+        package = importlib.import_module(self.new_loop.__module__.partition(".")[0])
+        return getattr(getattr(package, "_roundel", None), "SSLProtocol", sslproto.SSLProtocol)
 
     def new_loop_deaf_to_mocks(self) -> Any:
         """A loop for tests that were written for a mocked selector."""

@@ -9,6 +9,7 @@ Leaves out which single tests cannot apply (``not_applicable``).
 
 import asyncio
 import importlib
+import types
 import unittest
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -177,6 +178,9 @@ def _server(m: Any, subject: Subject) -> Classes:
 @of_module("test_sslproto")
 def _sslproto(m: Any, subject: Subject) -> Classes:
     yield derive("StartTLSTests", m.SelectorStartTLSTests, new_loop=lambda self: subject.new_loop())
+    # The others make their connections by the class's name.
+    m.sslproto = types.SimpleNamespace(**{**vars(m.sslproto), "SSLProtocol": subject.SSLProtocol})
+    yield m.SslProtoHandshakeTests
 
 
 @of_module("test_runners")

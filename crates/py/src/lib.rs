@@ -17,6 +17,7 @@
 //! | `queue`      | the native half of the queues                                                     |
 //! | `transport`  | `SocketTransport`: a stream socket between the loop and a protocol                |
 //! | `streams`    | the native halves of `StreamReader`, `StreamWriter`, `StreamReaderProtocol`       |
+//! | `tls`        | `SSLProtocol`, `SSLTransport`: TLS between a transport and a protocol                |
 //! | `stdlib`     | what is used of the interpreter's own asyncio                                     |
 //! | `ffi`        | the border to the interpreter, and every `unsafe` block                           |
 //!
@@ -47,6 +48,7 @@ mod sync;
 mod task;
 mod task_group;
 mod timeout;
+mod tls;
 mod transport;
 mod wait;
 mod work;
@@ -115,6 +117,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     event_loop::add_to(module)?;
     transport::add_to(module)?;
     streams::add_to(module)?;
+    tls::add_to(module)?;
     module.add_function(wrap_pyfunction!(_all_tasks, module)?)?;
     module.add_function(wrap_pyfunction!(_set_metaclass, module)?)?;
     py.import("atexit")?

@@ -501,6 +501,20 @@ pub fn version(object: &Obj) -> u32 {
     unsafe { (*ffi::Py_TYPE(object.as_ptr())).tp_version_tag }
 }
 
+/// What `__class__` answers: asyncio's class for instances of exactly ours, so that `isinstance` says what a program
+/// expects; for others their own.
+pub fn asyncios<T: Native>(this: &This<'_, T>, stock: &Obj) -> Obj {
+    // SAFETY: the type of a valid object is a valid object.
+    unsafe {
+        let class = ffi::Py_TYPE(this.as_ptr());
+        if class == T::class().as_type() {
+            stock.clone()
+        } else {
+            Obj::from_borrowed(class.cast())
+        }
+    }
+}
+
 /// `TypeError` unless `object` is a class.
 pub fn expect_class(py: Python<'_>, object: &Obj) -> PyResult<()> {
     // SAFETY: reads the type of a valid object.

@@ -55,6 +55,11 @@ impl<T> Global<T> {
             .unwrap_or_else(|| unreachable!("set when the module is imported"))
     }
 
+    /// The same, of what is set later than that.
+    pub fn get_if_set(&self) -> Option<&T> {
+        self.0.get()
+    }
+
     /// Stores the value; a second import keeps the first.
     pub fn set(&self, value: T) {
         let _ = self.0.set(value);

@@ -1,4 +1,7 @@
-//! Methods of classes written in C, such as `deque.append`, called without being looked up.
+//! Methods and attributes of classes written in C, such as `deque.append`, used without being looked up.
+
+use std::ffi::c_int;
+use std::ptr;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -7,13 +10,12 @@ use pyo3::types::PyString;
 use super::call;
 use super::obj::Obj;
 
-/// A method without arguments, or with one.
+/// A method without arguments, with one, or with a tuple of them.
 pub struct Method {
     name: Obj,
     class: Obj,
-    /// `None` if the class's method is not what was expected: then it is looked up.
-    function: Option<ffi::PyCFunction>,
-    flags: i32,
+    /// How it is called, and the function. `None` if the class's method is not what was expected: then it is looked up.
+    definition: Option<(c_int, ffi::PyMethodDefPointer)>,
 }
 
 impl Method {
@@ -23,10 +25,9 @@ impl Method {
         let mut method = Self {
             name: PyString::intern(py, name).into_any().into(),
             class: class.into(),
-            function: None,
-            flags: 0,
+            definition: None,
         };
-        // SAFETY: a descriptor of exactly this type is a PyMethodDescrObject, whose definition lives as long as the
+        // SAFETY: a descriptor of exactly this type is a PyMethodDescrObject, whose definition is valid as long as the
         // class that it is for; the flags say which member of the union the function is.
         unsafe {
             let is_descriptor =
@@ -34,10 +35,7 @@ impl Method {
             let descriptor = descriptor.as_ptr().cast::<ffi::PyMethodDescrObject>();
             if is_descriptor && (*descriptor).d_common.d_type.cast() == class.as_ptr() {
                 let definition = &*(*descriptor).d_method;
-                method.flags = definition.ml_flags;
-                if matches!(definition.ml_flags, ffi::METH_O | ffi::METH_NOARGS) {
-                    method.function = Some(definition.ml_meth.PyCFunction);
-                }
+                method.definition = Some((definition.ml_flags, definition.ml_meth));
             }
         }
         Ok(method)
@@ -45,30 +43,106 @@ impl Method {
 
     /// `object.name()`
     pub fn call(&self, py: Python<'_>, object: &Obj) -> PyResult<Obj> {
-        match self.function(object, ffi::METH_NOARGS) {
-            // SAFETY: a function without arguments of exactly the object's class.
-            Some(function) => unsafe {
-                Obj::from_owned_or_err(py, function(object.as_ptr(), std::ptr::null_mut()))
-            },
-            None => call::call_method(py, object, self.name.bind(py).cast()?, []),
+        // SAFETY: a function of exactly the object's class, called as its flags say.
+        unsafe {
+            let result = match self.definition(object) {
+                Some((ffi::METH_NOARGS, function)) => {
+                    (function.PyCFunction)(object.as_ptr(), ptr::null_mut())
+                }
+                Some((ffi::METH_FASTCALL, function)) => {
+                    (function.PyCFunctionFast)(object.as_ptr(), ptr::null_mut(), 0)
+                }
+                Some(_) | None => return call::call_method(py, object, self.name(py)?, []),
+            };
+            Obj::from_owned_or_err(py, result)
         }
     }
 
     /// `object.name(argument)`
     pub fn call_with(&self, py: Python<'_>, object: &Obj, argument: &Obj) -> PyResult<Obj> {
-        match self.function(object, ffi::METH_O) {
+        match self.definition(object) {
             // SAFETY: a function with one argument of exactly the object's class.
-            Some(function) => unsafe {
-                Obj::from_owned_or_err(py, function(object.as_ptr(), argument.as_ptr()))
+            Some((ffi::METH_O, function)) => unsafe {
+                let result = (function.PyCFunction)(object.as_ptr(), argument.as_ptr());
+                Obj::from_owned_or_err(py, result)
             },
-            None => call::call_method(py, object, self.name.bind(py).cast()?, [argument]),
+            Some(_) | None => call::call_method(py, object, self.name(py)?, [argument]),
         }
     }
 
+    /// `object.name(*args)` with the arguments in a tuple.
+    pub fn call_tuple(&self, py: Python<'_>, object: &Obj, args: &Obj) -> PyResult<Obj> {
+        match self.definition(object) {
+            // SAFETY: a function of exactly the object's class that takes a tuple.
+            Some((ffi::METH_VARARGS, function)) => unsafe {
+                let result = (function.PyCFunction)(object.as_ptr(), args.as_ptr());
+                Obj::from_owned_or_err(py, result)
+            },
+            Some(_) | None => {
+                let method = object.bind(py).getattr(self.name(py)?)?;
+                call::call_tuple(py, &method.into(), args)
+            }
+        }
+    }
+
+    fn name<'a>(&'a self, py: Python<'a>) -> PyResult<&'a Bound<'a, PyString>> {
+        Ok(self.name.bind(py).cast()?)
+    }
+
+    /// The definition, for an object of exactly the class.
     #[inline]
-    fn function(&self, object: &Obj, flags: i32) -> Option<ffi::PyCFunction> {
+    fn definition(&self, object: &Obj) -> Option<(c_int, ffi::PyMethodDefPointer)> {
         // SAFETY: reads the type of a valid object.
         let is_exact = unsafe { ffi::Py_TYPE(object.as_ptr()).cast() == self.class.as_ptr() };
-        self.function.filter(|_| is_exact && self.flags == flags)
+        self.definition.filter(|_| is_exact)
+    }
+}
+
+/// A computed attribute.
+pub struct Getter {
+    name: Obj,
+    class: Obj,
+    /// The function and what it is called with. `None` if the attribute is not what was expected: then it is looked up.
+    function: Option<(ffi::getter, *mut std::ffi::c_void)>,
+}
+
+impl Getter {
+    /// `class.name`, as it is now.
+    pub fn find(py: Python<'_>, class: &Bound<'_, PyAny>, name: &str) -> PyResult<Self> {
+        let descriptor = class.getattr(name)?;
+        let mut getter = Self {
+            name: PyString::intern(py, name).into_any().into(),
+            class: class.into(),
+            function: None,
+        };
+        // SAFETY: as in `Method::find`, of the other kind.
+        unsafe {
+            let is_descriptor =
+                ffi::Py_TYPE(descriptor.as_ptr()) == &raw mut ffi::PyGetSetDescr_Type;
+            let descriptor = descriptor.as_ptr().cast::<ffi::PyGetSetDescrObject>();
+            if is_descriptor && (*descriptor).d_common.d_type.cast() == class.as_ptr() {
+                let definition = &*(*descriptor).d_getset;
+                getter.function = definition.get.map(|get| (get, definition.closure));
+            }
+        }
+        Ok(getter)
+    }
+
+    /// `object.name`
+    pub fn get(&self, py: Python<'_>, object: &Obj) -> PyResult<Obj> {
+        // SAFETY: reads the type of a valid object; a function of exactly the object's class.
+        unsafe {
+            match self.function {
+                Some((get, closure))
+                    if ffi::Py_TYPE(object.as_ptr()).cast() == self.class.as_ptr() =>
+                {
+                    Obj::from_owned_or_err(py, get(object.as_ptr(), closure))
+                }
+                Some(_) | None => {
+                    let name = self.name.bind(py).cast::<PyString>()?;
+                    Ok(object.bind(py).getattr(name)?.into())
+                }
+            }
+        }
     }
 }

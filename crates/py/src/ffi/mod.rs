@@ -29,6 +29,7 @@ pub mod registry;
 pub mod repr;
 pub mod search;
 pub mod weak;
+pub mod window;
 pub mod word;
 
 pub use args::Args;

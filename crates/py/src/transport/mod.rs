@@ -1,8 +1,8 @@
 //! `SocketTransport`: a connected stream socket between the loop and a protocol.
 //!
 //! Owns: the fields, the class table, how a transport starts. Its parts: `read` (from the socket to the protocol),
-//! `write` (the other way), `flow` (when to stop writing), `close` (how it ends), `direct` (what native streams call). Leaves out: making sockets, and TLS,
-//! which is a protocol of asyncio's on top.
+//! `write` (the other way), `flow` (when to stop writing), `close` (how it ends), `direct` (what native code calls).
+//! Leaves out: making sockets, and TLS, which is a protocol on top (`tls`).
 //! Trade: written to at once, with only the rest kept; read into one buffer that the loop owns, so that a message costs
 //! a `bytes` of its own size and not a large one cut down.
 //!
@@ -32,6 +32,7 @@ use crate::ffi::{
 };
 use crate::handle::Handle;
 use crate::stdlib;
+use crate::tls::SslProtocol;
 
 pub use read::{MAX_SIZE, readable, start};
 
@@ -42,8 +43,7 @@ pub struct SocketTransport {
     socket: Slot,
     fd: Cell<RawFd>,
     protocol: Slot,
-    /// Whether it is a `BufferedProtocol`, which brings its own buffer.
-    buffered_protocol: Cell<bool>,
+    sink: Cell<Sink>,
     server: Slot,
     extra: Slot,
     /// What all callbacks run in, if one was given: asyncio's does that from 3.15 on.
@@ -65,6 +65,18 @@ pub struct SocketTransport {
     protocol_paused: Cell<bool>,
     high_water: Cell<usize>,
     low_water: Cell<usize>,
+}
+
+/// How the protocol takes what is read.
+#[derive(Clone, Copy, Default)]
+enum Sink {
+    /// By `data_received`.
+    #[default]
+    Data,
+    /// Into a buffer that it brings: a `BufferedProtocol`.
+    Buffer,
+    /// It is native, and TLS: with no Python call between.
+    Tls,
 }
 
 static CLASS: Class = Class::new();
@@ -289,10 +301,15 @@ fn begin(this: This<'_, SocketTransport>, protocol: &Obj, waiter: Option<&Obj>) 
 }
 
 fn set_protocol(this: This<'_, SocketTransport>, protocol: &Obj) -> PyResult<()> {
-    let buffered = protocol
-        .bind(this.py())
-        .is_instance(stdlib::get().buffered_protocol.bind(this.py()))?;
-    this.buffered_protocol.set(buffered);
+    let py = this.py();
+    let buffered = stdlib::get().buffered_protocol.bind(py);
+    this.sink.set(if SslProtocol::class().is_exact(protocol) {
+        Sink::Tls
+    } else if protocol.bind(py).is_instance(buffered)? {
+        Sink::Buffer
+    } else {
+        Sink::Data
+    });
     this.protocol.set(protocol.clone());
     Ok(())
 }

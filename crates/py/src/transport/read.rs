@@ -5,12 +5,13 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use roundel_core::{Mode, Net as _};
 
-use super::{SocketTransport, close, log_debug};
+use super::{Sink, SocketTransport, close, log_debug};
 use crate::event_loop::Callback;
 use crate::ffi::{Builder, Obj, This, buffer, call, context};
 use crate::stdlib;
 use crate::streams::{Inlet, inlet};
 use crate::task::ends_the_run;
+use crate::tls::{self, SslProtocol};
 
 /// How much is read at once, in bytes.
 pub const MAX_SIZE: usize = 256 * 1024;
@@ -65,10 +66,9 @@ pub fn readable(py: Python<'_>, object: &Obj) -> PyResult<()> {
     if this.lost.get() > 0 || !this.is_reading() {
         return Ok(());
     }
-    let inlet = if this.buffered_protocol.get() {
-        Inlet::Method
-    } else {
-        inlet(py, &this.protocol(py))?
+    let inlet = match this.sink.get() {
+        Sink::Data => inlet(py, &this.protocol(py))?,
+        Sink::Buffer | Sink::Tls => Inlet::Method,
     };
     // What a reader of ours does with it is the same in every context.
     if let Inlet::Reader(reader) = &inlet
@@ -78,12 +78,10 @@ pub fn readable(py: Python<'_>, object: &Obj) -> PyResult<()> {
         return Ok(());
     }
     let context = this.read_context.get_or_none(py);
-    context::run(py, &context, || {
-        if this.buffered_protocol.get() {
-            fill_buffer(this)
-        } else {
-            receive(this)
-        }
+    context::run(py, &context, || match this.sink.get() {
+        Sink::Data => receive(this),
+        Sink::Buffer => fill_buffer(this),
+        Sink::Tls => receive_tls(this),
     })
 }
 
@@ -121,8 +119,8 @@ fn receive_into(this: This<'_, SocketTransport>, reader: &Obj) -> PyResult<bool>
 }
 
 /// What a read gave.
-enum Read {
-    Data(Obj),
+enum Read<R> {
+    Data(R),
     Eof,
     Nothing,
     Failed(PyErr),
@@ -130,7 +128,7 @@ enum Read {
 
 fn receive(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
-    match read_once(this)? {
+    match read_once(this, |data| call::bytes(py, data))? {
         Read::Nothing => Ok(()),
         Read::Eof => at_eof(this),
         Read::Failed(error) => close::fatal(this, error, "Fatal read error on socket transport"),
@@ -150,8 +148,30 @@ fn receive(this: This<'_, SocketTransport>) -> PyResult<()> {
     }
 }
 
-/// Reads into the loop's buffer and copies out a `bytes` of the right size.
-fn read_once(this: This<'_, SocketTransport>) -> PyResult<Read> {
+/// TLS takes the bytes as they are, before what follows from them.
+fn receive_tls(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    let protocol = this.protocol(py);
+    let Some(protocol) = This::<SslProtocol>::exact(py, &protocol) else {
+        return Ok(());
+    };
+    match read_once(this, |data| Ok(tls::feed(protocol, data)))? {
+        Read::Nothing => Ok(()),
+        Read::Eof => at_eof(this),
+        Read::Failed(error) => close::fatal(this, error, "Fatal read error on socket transport"),
+        Read::Data(fed) => protocol_failed(
+            this,
+            fed.and_then(|()| tls::received(protocol)),
+            "Fatal error: protocol.buffer_updated() call failed.",
+        ),
+    }
+}
+
+/// Reads into the loop's buffer and has it taken from there: a protocol's `bytes` is of the right size.
+fn read_once<R>(
+    this: This<'_, SocketTransport>,
+    take: impl FnOnce(&[u8]) -> PyResult<R>,
+) -> PyResult<Read<R>> {
     let py = this.py();
     let read = this.home.with_ours(py, |event_loop| {
         let kernel = event_loop.kernel()?;
@@ -161,7 +181,7 @@ fn read_once(this: This<'_, SocketTransport>) -> PyResult<Read> {
         }
         match kernel.world().recv(this.fd.get(), &mut room) {
             Ok(0) => Ok(Read::Eof),
-            Ok(count) => Ok(Read::Data(call::bytes(py, &room[..count])?)),
+            Ok(count) => Ok(Read::Data(take(&room[..count])?)),
             Err(error) if would_block(&error) => Ok(Read::Nothing),
             Err(error) => Ok(Read::Failed(stdlib::os_error(py, &error))),
         }
@@ -196,7 +216,7 @@ fn fill_buffer(this: This<'_, SocketTransport>) -> PyResult<()> {
     let room = match room {
         Ok(room) => room,
         Err(error) => {
-            return protocol_failed(
+            return protocol_failed::<Obj>(
                 this,
                 Err(error),
                 "Fatal error: protocol.get_buffer() call failed.",
@@ -230,9 +250,9 @@ fn fill_buffer(this: This<'_, SocketTransport>) -> PyResult<()> {
 }
 
 /// An exception of a protocol's method ends the connection; `KeyboardInterrupt` and `SystemExit` end the run.
-fn protocol_failed(
+fn protocol_failed<R>(
     this: This<'_, SocketTransport>,
-    outcome: PyResult<Obj>,
+    outcome: PyResult<R>,
     message: &str,
 ) -> PyResult<()> {
     match outcome {
@@ -250,7 +270,7 @@ fn at_eof(this: This<'_, SocketTransport>) -> PyResult<()> {
         // The protocol goes on writing; there is nothing more to read.
         Ok(keep_open) if keep_open.bind(py).is_truthy()? => unwatch(this),
         Ok(_) => close::close(this),
-        Err(error) => protocol_failed(
+        Err(error) => protocol_failed::<Obj>(
             this,
             Err(error),
             "Fatal error: protocol.eof_received() call failed.",
