@@ -289,6 +289,17 @@ class Loop(_roundel.LoopCore, _Asyncio):
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
 
+    def _make_datagram_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.DatagramProtocol,
+        address: Any = None,
+        waiter: "asyncio.Future[None] | None" = None,
+        extra: dict[str, Any] | None = None,
+    ) -> "_roundel.DatagramTransport":
+        self._ensure_fd_no_transport(sock)
+        return _roundel.DatagramTransport(self, sock, protocol, address, waiter, extra)
+
     # Child processes.
 
     async def _make_subprocess_transport(

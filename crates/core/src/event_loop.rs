@@ -43,6 +43,8 @@ pub struct Loop<C, W: World, P: Probe = ()> {
     /// Two buffers that are kept only so that their room is used again.
     pub(crate) mail: Cell<Vec<C>>,
     pub(crate) events: Cell<Events>,
+    /// The descriptor of which a reader expects more.
+    pub(crate) expected: Cell<Option<RawFd>>,
 }
 
 /// Its parts.
@@ -61,6 +63,7 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
             inbox: Arc::new(Inbox::new()),
             mail: Cell::default(),
             events: Cell::default(),
+            expected: Cell::new(None),
         }
     }
 
@@ -218,6 +221,24 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
             Ok(()) => Ok(None),
             Err(callback) => self.add_reader(fd, callback, mode),
         }
+    }
+
+    /// `fd` has been read from, and there is probably more. If its reader is all that is watched, the next turn takes
+    /// it for readable without a poll, which could report nothing else; as often in a row as turns go without a look
+    /// at all. Otherwise the next turn polls, as ever.
+    #[inline]
+    pub fn expect_more(&self, fd: RawFd) {
+        self.expected.set(Some(fd));
+    }
+
+    /// Whether the descriptor of which more is expected is all that is watched. It is expected for one turn.
+    pub(crate) fn take_expected(&self) -> Option<RawFd> {
+        let fd = self.expected.take()?;
+        let alone = self.sources_len() == 1
+            && self.signals_len() == 0
+            && self.reader(fd, |reader| reader.is_some())
+            && self.writer(fd, |writer| writer.is_none());
+        alone.then_some(fd)
     }
 
     /// Shows the callback for reading `fd` to `f`, which must not call into the loop.

@@ -4,12 +4,12 @@
 //! one descriptor the reader before the writer), then timers that are due. All of that runs in this
 //! turn; what it schedules runs in the next.
 
-use std::{io, time::Duration};
+use std::{io, os::fd::RawFd, time::Duration};
 
 use crate::{
     error::TurnError,
     event_loop::Loop,
-    events::Events,
+    events::{Events, Readiness},
     policy::{Plan, Situation},
     probe::{Probe, probe},
     waker::Bed,
@@ -41,8 +41,13 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
         C: Clone,
     {
         // This is the event loop: here is where it sleeps ...
-        match self.plan() {
-            Plan::Skip => {}
+        let expected = self.take_expected();
+        match self.plan(expected.is_some()) {
+            Plan::Skip => {
+                if let Some(fd) = expected {
+                    self.take_for_readable(fd);
+                }
+            }
             Plan::Look => self.poll(Some(Duration::ZERO), wait)?,
             Plan::Sleep(timeout) => self.sleep(timeout, wait)?,
         }
@@ -65,20 +70,35 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
         Ok(())
     }
 
-    fn plan(&self) -> Plan {
+    fn plan(&self, expected: bool) -> Plan {
         // First the notice, then the inbox: the proof in `waker` rests on this order.
         let notified = self.waker.take_notice();
         let had_mail = self.inbox.has_mail();
         self.collect_inbox();
         let now = Situation {
-            ready: self.ready_len() > 0,
+            ready: self.ready_len() > 0 || expected,
             notified: notified && !had_mail,
-            watching: self.sources_len() + self.signals_len() > 0,
+            watching: !expected && self.sources_len() + self.signals_len() > 0,
         };
         self.policy.plan(now, || {
             let next = self.timers.borrow_mut().next_when()?;
             Some(next.saturating_since(self.world.now()))
         })
+    }
+
+    /// Makes a reader ready as a poll would that reported it and nothing else.
+    fn take_for_readable(&self, fd: RawFd)
+    where
+        C: Clone,
+    {
+        let readiness = Readiness {
+            readable: true,
+            writable: false,
+        };
+        let ready = &mut *self.ready.borrow_mut();
+        let sources = self.sources.borrow();
+        probe!(self.probe, source_ready(fd, readiness));
+        sources.dispatch(&self.world, fd, readiness, ready);
     }
 
     /// Polls, having told the waker that from now on it must ring.

@@ -4,19 +4,21 @@
 mod common;
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{ErrorKind, Read, Write},
     os::{
         fd::{AsRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
+    time::Duration,
 };
 
 use common::{look, turn};
 use roundel_core::{
     Loop,
     Mode::{Edge, Level},
-    OsWorld, Poll,
+    OsWorld, Poll, TurnError,
 };
 
 fn os_loop() -> Loop<&'static str, OsWorld> {
@@ -388,6 +390,68 @@ fn what_is_written_to_as_well_is_not_left() {
     // Added anew, and not taken up: what is there is reported.
     el.take_up_reader(fd, "again", Edge).unwrap();
     assert_eq!(turn(&el), ["again"]);
+}
+
+#[test]
+fn what_is_expected_of_the_only_source_is_taken_for_ready_without_a_poll() {
+    let el = os_loop();
+    let (ours, mut theirs) = pair();
+    let fd = ours.as_raw_fd();
+    let polls = Cell::new(0);
+    let counted_turn = || {
+        let mut ran = Vec::new();
+        let outcome: Result<(), TurnError<()>> = el.turn(
+            |world, _, events| {
+                polls.set(polls.get() + 1);
+                world.wait(Some(Duration::ZERO), events)
+            },
+            |callback| {
+                ran.push(callback);
+                Ok(())
+            },
+        );
+        outcome.unwrap();
+        ran
+    };
+    el.add_reader(fd, "read", Level).unwrap();
+    theirs.write_all(b"x").unwrap();
+    assert_eq!(counted_turn(), ["read"]);
+    assert_eq!(polls.get(), 1);
+
+    // Behind what is ready, as what a poll reports.
+    el.expect_more(fd);
+    el.call_soon("soon");
+    assert_eq!(counted_turn(), ["soon", "read"]);
+    assert_eq!(polls.get(), 1);
+    // For one turn only.
+    assert_eq!(counted_turn(), ["read"]);
+    assert_eq!(polls.get(), 2);
+    // Turns without a look have an end, and the report is one.
+    let mut in_a_row = 0;
+    while polls.get() == 2 {
+        el.expect_more(fd);
+        assert_eq!(counted_turn(), ["read"]);
+        in_a_row += 1;
+    }
+    assert_eq!(in_a_row, 64);
+
+    // With anybody else to watch for, a poll it is.
+    let (other, _peer) = pair();
+    el.add_reader(other.as_raw_fd(), "other", Level).unwrap();
+    el.expect_more(fd);
+    assert_eq!(counted_turn(), ["read"]);
+    assert_eq!(polls.get(), 4);
+    el.remove_reader(other.as_raw_fd()).unwrap();
+    el.add_signal(1, "signal");
+    el.expect_more(fd);
+    assert_eq!(counted_turn(), ["read"]);
+    assert_eq!(polls.get(), 5);
+    el.remove_signal(1);
+    // Nor when it is not read any more.
+    el.expect_more(fd);
+    el.remove_reader(fd).unwrap();
+    assert!(counted_turn().is_empty());
+    assert_eq!(polls.get(), 6);
 }
 
 #[test]

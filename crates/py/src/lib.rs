@@ -18,6 +18,7 @@
 //! | `transport`  | `SocketTransport`: a stream socket between the loop and a protocol                |
 //! | `streams`    | the native halves of `StreamReader`, `StreamWriter`, `StreamReaderProtocol`       |
 //! | `tls`        | `SSLProtocol`, `SSLTransport`: TLS between a transport and a protocol                |
+//! | `datagram`   | `DatagramTransport`: a datagram socket between the loop and a protocol             |
 //! | `stdlib`     | what is used of the interpreter's own asyncio                                     |
 //! | `ffi`        | the border to the interpreter, and every `unsafe` block                           |
 //!
@@ -30,6 +31,7 @@
 )]
 
 mod combine;
+mod datagram;
 mod event_loop;
 #[allow(
     unsafe_code,
@@ -118,6 +120,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     transport::add_to(module)?;
     streams::add_to(module)?;
     tls::add_to(module)?;
+    datagram::add_to(module)?;
     module.add_function(wrap_pyfunction!(_all_tasks, module)?)?;
     module.add_function(wrap_pyfunction!(_set_metaclass, module)?)?;
     py.import("atexit")?

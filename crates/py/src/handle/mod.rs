@@ -240,7 +240,7 @@ impl Handle {
         match outcome {
             Ok(_) => Ok(()),
             Err(error) if ends_the_run(py, &error) => Err(error),
-            Err(error) => report(this, error),
+            Err(error) => report_of(this, error),
         }
     }
 
@@ -321,7 +321,15 @@ fn locked<R>(this: This<'_, Handle>, body: impl FnOnce() -> PyResult<R>) -> PyRe
     outcome.and_then(|value| released.map(|_| value))
 }
 
-fn report(this: This<'_, Handle>, error: PyErr) -> PyResult<()> {
+/// Reports what the callback of a handle that was never scheduled has raised.
+pub fn report(py: Python<'_>, handle: &Obj, error: PyErr) -> PyResult<()> {
+    match This::<Handle>::instance(py, handle) {
+        Some(handle) => report_of(handle, error),
+        None => Err(error),
+    }
+}
+
+fn report_of(this: This<'_, Handle>, error: PyErr) -> PyResult<()> {
     let py = this.py();
     let context = PyDict::new(py);
     // A callback that has cancelled its own handle is gone from it, also for the report: asyncio says None() then.

@@ -11,10 +11,10 @@
 //! blocking socket, an unusual argument have what they have on asyncio, by asyncio's own code.
 
 mod accept;
-mod address;
+pub mod address;
 mod connect;
-mod operation;
-mod plain;
+pub mod operation;
+pub mod plain;
 mod receive;
 mod send;
 mod stock;

@@ -34,7 +34,8 @@ use crate::handle::Handle;
 use crate::stdlib;
 use crate::tls::SslProtocol;
 
-pub use read::{MAX_SIZE, readable, start};
+pub use read::{MAX_SIZE, readable, start, would_block};
+pub use write::QUIET_WRITES;
 
 /// A connected stream socket.
 #[derive(Default)]
@@ -261,7 +262,7 @@ fn initialise(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<()> {
 }
 
 /// What `get_extra_info` answers.
-fn describe(socket: &Bound<'_, PyAny>, extra: &Bound<'_, PyDict>) -> PyResult<()> {
+pub fn describe(socket: &Bound<'_, PyAny>, extra: &Bound<'_, PyDict>) -> PyResult<()> {
     let py = socket.py();
     let address = |method: &str| match socket.call_method0(method) {
         Ok(address) => Ok(address),

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use roundel_core::{Mode, Net as _};
 
 use super::{Sink, SocketTransport, close, log_debug};
+use crate::datagram;
 use crate::event_loop::Callback;
 use crate::ffi::{Builder, Obj, This, buffer, call, context};
 use crate::stdlib;
@@ -20,7 +21,7 @@ pub const MAX_SIZE: usize = 256 * 1024;
 pub fn start(py: Python<'_>, object: &Obj) -> PyResult<()> {
     match This::<SocketTransport>::instance(py, object) {
         Some(this) => watch(this),
-        None => Ok(()),
+        None => datagram::start(py, object),
     }
 }
 
@@ -60,7 +61,7 @@ pub fn unwatch(this: This<'_, SocketTransport>) -> PyResult<()> {
 /// The socket is readable.
 pub fn readable(py: Python<'_>, object: &Obj) -> PyResult<()> {
     let Some(this) = This::<SocketTransport>::instance(py, object) else {
-        return Ok(());
+        return datagram::readable(py, object);
     };
     // The event may have been on its way when reading stopped.
     if this.lost.get() > 0 || !this.is_reading() {

@@ -21,7 +21,7 @@ use crate::stdlib;
 /// How many chunks one system call takes: Linux's limit.
 const MAX_CHUNKS: usize = 1024;
 /// How many writes to a lost connection are let pass without a word in the log: asyncio's.
-const QUIET_WRITES: u32 = 5;
+pub const QUIET_WRITES: u32 = 5;
 
 /// Refuses all but bytes, a bytearray or a memoryview, as asyncio's own transport does and in its words, which are not
 /// the same in all versions: it looks at the data before it looks at itself.
