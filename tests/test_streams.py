@@ -1,6 +1,6 @@
-"""Streams over TCP: open_connection, start_server, StreamReader and StreamWriter on loops of each kind.
+"""Streams over TCP: asyncio's and ours, on loops of each kind.
 
-Leaves out: StreamReader fed by hand, which no loop has a part in (CPython's own test_streams covers it).
+Leaves out: the classes by themselves (test_stream_classes.py), and readers that are fed by hand (fuzz/test_readers.py).
 """
 
 import asyncio
@@ -8,20 +8,32 @@ import socket
 
 import pytest
 
-from kinds import PY312, outcome, turns
+from kinds import KINDS, PY312, outcome, turns
 from peers import listener, off_loop, read_exactly, read_to_end, reset
 
 BIG = b"0123456789abcdef" * (1 << 17)
 
 
+FAMILIES = [asyncio]
+if len(KINDS) > 1:
+    import roundel
+
+    FAMILIES.append(roundel)
+
+
+@pytest.fixture(params=FAMILIES, ids=lambda family: family.__name__)
+def family(request):
+    return request.param
+
+
 @pytest.fixture
-def session(loop):
+def session(loop, family):
     """Run `body(reader, writer, peer)` over a stream to a blocking socket."""
 
     def session(body, **arguments):
         async def main():
             with listener() as listening:
-                reader, writer = await asyncio.open_connection(*listening.getsockname(), **arguments)
+                reader, writer = await family.open_connection(*listening.getsockname(), **arguments)
                 peer, _ = await loop.sock_accept(listening)
             peer.setblocking(True)
             peer.settimeout(20)
@@ -37,15 +49,15 @@ def session(loop):
     return session
 
 
-def test_read_and_write(session):
+def test_read_and_write(session, family):
     async def body(reader, writer, peer):
         writer.write(b"ping")
         await writer.drain()
         assert await off_loop(read_exactly, peer, 4) == b"ping"
         peer.sendall(b"pong")
         assert await reader.readexactly(4) == b"pong"
-        assert type(reader) is asyncio.StreamReader
-        assert type(writer) is asyncio.StreamWriter
+        assert type(reader) is family.StreamReader
+        assert type(writer) is family.StreamWriter
 
     session(body)
 
@@ -212,7 +224,7 @@ def test_two_readers_at_once(session):
     session(body)
 
 
-def test_start_server(loop, run):
+def test_start_server(loop, run, family):
     async def main():
         ended = asyncio.Semaphore(0)
 
@@ -224,11 +236,11 @@ def test_start_server(loop, run):
             await writer.wait_closed()
             ended.release()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await family.start_server(serve, "127.0.0.1", 0)
         address = server.sockets[0].getsockname()
 
         async def client(n):
-            reader, writer = await asyncio.open_connection(*address)
+            reader, writer = await family.open_connection(*address)
             answers = []
             for word in (b"alpha\n", b"beta\n", b"%d\n" % n):
                 writer.write(word)
@@ -247,11 +259,11 @@ def test_start_server(loop, run):
     run(main())
 
 
-def test_start_server_with_a_plain_function(loop, run):
+def test_start_server_with_a_plain_function(loop, run, family):
     async def main():
         connected = loop.create_future()
-        server = await asyncio.start_server(lambda *pair: connected.set_result(pair), "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        server = await family.start_server(lambda *pair: connected.set_result(pair), "127.0.0.1", 0)
+        reader, writer = await family.open_connection(*server.sockets[0].getsockname())
         server_reader, server_writer = await connected
         server_writer.write(b"hi")
         assert await reader.readexactly(2) == b"hi"
@@ -265,13 +277,13 @@ def test_start_server_with_a_plain_function(loop, run):
 
 
 @pytest.mark.skipif(not PY312, reason="3.11 leaves it to the report of a forgotten exception")
-def test_an_error_in_the_servers_callback(loop, run, reports):
+def test_an_error_in_the_servers_callback(loop, run, family, reports):
     async def main():
         async def serve(reader, writer):
             raise ZeroDivisionError("serving")
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        server = await family.start_server(serve, "127.0.0.1", 0)
+        reader, writer = await family.open_connection(*server.sockets[0].getsockname())
         assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
@@ -286,7 +298,7 @@ def test_an_error_in_the_servers_callback(loop, run, reports):
     reports.clear()
 
 
-def test_an_http_exchange_by_hand(loop, run):
+def test_an_http_exchange_by_hand(loop, run, family):
     async def main():
         async def serve(reader, writer):
             request = await reader.readuntil(b"\r\n\r\n")
@@ -296,7 +308,7 @@ def test_an_http_exchange_by_hand(loop, run):
             await writer.drain()
             writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await family.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
 
         def ask():

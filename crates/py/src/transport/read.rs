@@ -86,52 +86,25 @@ pub fn readable(py: Python<'_>, object: &Obj) -> PyResult<()> {
         Sink::Data => inlet(py, &this.protocol(py))?,
         Sink::Buffer | Sink::Tls => Inlet::Method,
     };
+    let streamed = match &inlet {
+        Inlet::Reader(reader) if !this.debug(py) => Some(receive_into(this, reader)?),
+        Inlet::Reader(_) | Inlet::Nowhere | Inlet::Method => None,
+    };
     // What a reader of ours does with it is the same in every context.
-    if let Inlet::Reader(reader) = &inlet
-        && !this.debug(py)
-        && receive_into(this, reader)?
-    {
+    if let Some(Read::Data(Ok(())) | Read::Nothing) = streamed {
         return Ok(());
     }
     let context = this.read_context.get_or_none(py);
-    context::run(py, &context, || match this.sink.get() {
-        Sink::Data => receive(this),
-        Sink::Buffer => fill_buffer(this),
-        Sink::Tls => receive_tls(this),
+    context::run(py, &context, || match (streamed, this.sink.get()) {
+        (Some(read), _) => follow(this, read, DATA_RECEIVED),
+        (None, Sink::Data) => receive(this),
+        (None, Sink::Buffer) => fill_buffer(this),
+        (None, Sink::Tls) => receive_tls(this),
     })
 }
 
-/// Puts what has come into the reader of a native stream. False if that is not how it goes on: the end or an error has
-/// come, which is seen again.
-fn receive_into(this: This<'_, SocketTransport>, reader: &Obj) -> PyResult<bool> {
-    let py = this.py();
-    let read = this.home.with_ours(py, |event_loop| {
-        let kernel = event_loop.kernel()?;
-        let world = kernel.world();
-        let fd = this.fd.get();
-        make_room(&mut event_loop.buffer.borrow_mut());
-        let large = Inlet::receive(py, reader, |room| world.recv_uninit(fd, room))?;
-        if let Some(outcome) = large {
-            return Ok(outcome);
-        }
-        let mut room = event_loop.buffer.borrow_mut();
-        make_room(&mut room);
-        let outcome = world.recv(fd, &mut room);
-        if let Ok(count @ 1..) = outcome {
-            Inlet::take_in(py, reader, &room[..count])?;
-        }
-        Ok(outcome)
-    });
-    match read.unwrap_or_else(|| Ok(Ok(0))) {
-        Ok(Ok(1..)) => {}
-        Ok(Ok(0) | Err(_)) => return Ok(false),
-        Err(error) => {
-            return Err(error);
-        }
-    }
-    Inlet::taken_in(py, reader)?;
-    Ok(true)
-}
+const DATA_RECEIVED: &str = "Fatal error: protocol.data_received() call failed.";
+const BUFFER_UPDATED: &str = "Fatal error: protocol.buffer_updated() call failed.";
 
 /// What a read gave.
 enum Read<R> {
@@ -141,26 +114,64 @@ enum Read<R> {
     Failed(PyErr),
 }
 
-fn receive(this: This<'_, SocketTransport>) -> PyResult<()> {
+/// Puts what has come into the reader of a native stream. What has come is what `data_received` would have raised.
+fn receive_into(this: This<'_, SocketTransport>, reader: &Obj) -> PyResult<Read<PyResult<()>>> {
     let py = this.py();
-    match read_once(this, |data| call::bytes(py, data))? {
+    let large = this.home.with_ours(py, |event_loop| {
+        let kernel = event_loop.kernel()?;
+        make_room(&mut event_loop.buffer.borrow_mut());
+        PyResult::Ok(Inlet::receive(py, reader, |room| {
+            kernel.world().recv_uninit(this.fd.get(), room)
+        }))
+    });
+    let read = match large.transpose()? {
+        Some(Ok(Some(Ok(0)))) => Read::Eof,
+        Some(Ok(Some(Ok(1..)))) => Read::Data(Ok(())),
+        Some(Ok(Some(Err(error)))) => failed(py, &error),
+        Some(Ok(None)) => read_once(this, |data| Ok(Inlet::take_in(py, reader, data)))?,
+        Some(Err(error)) => Read::Data(Err(error)),
+        None => Read::Nothing,
+    };
+    Ok(match read {
+        Read::Data(Ok(())) => Read::Data(Inlet::taken_in(py, reader)),
+        other => other,
+    })
+}
+
+fn failed<R>(py: Python<'_>, error: &std::io::Error) -> Read<R> {
+    if would_block(error) {
+        Read::Nothing
+    } else {
+        Read::Failed(stdlib::os_error(py, error))
+    }
+}
+
+/// What a read leads to; `message` says what has failed if it was the protocol.
+fn follow<R>(
+    this: This<'_, SocketTransport>,
+    read: Read<PyResult<R>>,
+    message: &str,
+) -> PyResult<()> {
+    match read {
         Read::Nothing => Ok(()),
         Read::Eof => at_eof(this),
         Read::Failed(error) => close::fatal(this, error, "Fatal read error on socket transport"),
-        Read::Data(data) => {
-            let outcome = call::call_method(
-                py,
-                &this.protocol(py),
-                intern!(py, "data_received"),
-                [&data],
-            );
-            protocol_failed(
-                this,
-                outcome,
-                "Fatal error: protocol.data_received() call failed.",
-            )
-        }
+        Read::Data(outcome) => protocol_failed(this, outcome, message),
     }
+}
+
+fn receive(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    let read = match read_once(this, |data| call::bytes(py, data))? {
+        Read::Data(data) => {
+            let (protocol, name) = (this.protocol(py), intern!(py, "data_received"));
+            Read::Data(call::call_method(py, &protocol, name, [&data]))
+        }
+        Read::Nothing => Read::Nothing,
+        Read::Eof => Read::Eof,
+        Read::Failed(error) => Read::Failed(error),
+    };
+    follow(this, read, DATA_RECEIVED)
 }
 
 /// TLS takes the bytes as they are, before what follows from them.
@@ -170,16 +181,11 @@ fn receive_tls(this: This<'_, SocketTransport>) -> PyResult<()> {
     let Some(protocol) = This::<SslProtocol>::exact(py, &protocol) else {
         return Ok(());
     };
-    match read_once(this, |data| Ok(tls::feed(protocol, data)))? {
-        Read::Nothing => Ok(()),
-        Read::Eof => at_eof(this),
-        Read::Failed(error) => close::fatal(this, error, "Fatal read error on socket transport"),
-        Read::Data(fed) => protocol_failed(
-            this,
-            fed.and_then(|()| tls::received(protocol)),
-            "Fatal error: protocol.buffer_updated() call failed.",
-        ),
-    }
+    let read = match read_once(this, |data| Ok(tls::feed(protocol, data)))? {
+        Read::Data(fed) => Read::Data(fed.and_then(|()| tls::received(protocol))),
+        other => other,
+    };
+    follow(this, read, BUFFER_UPDATED)
 }
 
 /// Reads into the loop's buffer and has it taken from there: a protocol's `bytes` is of the right size.
@@ -195,8 +201,7 @@ fn read_once<R>(
         match kernel.world().recv(this.fd.get(), &mut room) {
             Ok(0) => Ok(Read::Eof),
             Ok(count) => Ok(Read::Data(take(&room[..count])?)),
-            Err(error) if would_block(&error) => Ok(Read::Nothing),
-            Err(error) => Ok(Read::Failed(stdlib::os_error(py, &error))),
+            Err(error) => Ok(failed(py, &error)),
         }
     });
     read.unwrap_or(Ok(Read::Nothing))
@@ -255,11 +260,7 @@ fn fill_buffer(this: This<'_, SocketTransport>) -> PyResult<()> {
     };
     let count = Obj::int(py, i64::try_from(count)?);
     let outcome = call::call_method(py, &protocol, intern!(py, "buffer_updated"), [&count]);
-    protocol_failed(
-        this,
-        outcome,
-        "Fatal error: protocol.buffer_updated() call failed.",
-    )
+    protocol_failed(this, outcome, BUFFER_UPDATED)
 }
 
 /// An exception of a protocol's method ends the connection; `KeyboardInterrupt` and `SystemExit` end the run.
