@@ -9,11 +9,14 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import sys
 import unittest
 from asyncio import base_events, sslproto, unix_events
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from .virtual_clock import virtual
 
 # Methods that some tests replace by mocks because they were written for a loop whose selector is a
 # mock as well. The stock loop does use them, so on it the mocks must be kept out.
@@ -54,10 +57,31 @@ class Subject:
             loop._run_once = lambda: _one_turn(loop)
         return loop
 
+    @property
+    def is_roundel(self) -> bool:
+        """Whether it is roundel's loop, for which more is put in than the loop."""
+        return self.new_loop.__module__.partition(".")[0] == "roundel"
+
+    def new_loop_on_virtual_time(self, gen: Any) -> Any:
+        """A loop for tests that compare its clock with their timers; `gen` drives the stock one."""
+        if self.is_stock:
+            return importlib.import_module("test.test_asyncio.utils").TestLoop(gen)
+        if self.is_roundel:
+            return virtual(type(self.new_loop()))()
+        raise unittest.SkipTest("this loop has no clock that a test can set")
+
+    def in_child(self, code: str) -> str:
+        """The code that a test runs in an interpreter of its own, with the subject put in there too."""
+        if not self.is_roundel:
+            return code
+        first = f"import sys; sys.path[:0] = {sys.path!r}; from roundel._policy import take_over; take_over()"
+        return f"{first}\n{code}"
+
     def put_in(self) -> None:
         """Make the subject's loop the one that ``asyncio.new_event_loop`` and ``run`` give.
 
-        For roundel's loop, asyncio's names come to mean the native objects as well.
+        For roundel's loop all is as under ``roundel run``: asyncio's names mean the native objects as well, and
+        ``asyncio.EventLoop()``, which the newer tests call, makes roundel's loop.
         """
         # The tests reset the policy to None again and again, so the class that None stands for is
         # what has to change.
@@ -69,8 +93,8 @@ class Subject:
         else:
             asyncio.events.new_event_loop = asyncio.new_event_loop = self.new_loop  # type: ignore[assignment]
         _close_loops_in_public_words()
-        if self.new_loop.__module__.partition(".")[0] == "roundel":
-            importlib.import_module("roundel._natives").put_in(for_good=True)
+        if self.is_roundel:
+            importlib.import_module("roundel._policy").take_over()
         if not self.is_stock:
             _let_mocks_hear_the_log()
 

@@ -9,8 +9,10 @@ Leaves out which single tests cannot apply (``not_applicable``).
 
 import asyncio
 import importlib
+import sys
 import types
 import unittest
+import unittest.mock
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -136,6 +138,8 @@ def _subprocess(m: Any, subject: Subject) -> Classes:
 def _events(m: Any, subject: Subject) -> Classes:
     yield derive("EventLoopTests", m.SelectEventLoopTests, create_event_loop=lambda self: subject.new_loop())
     yield m.TestCGetEventLoop
+    if sys.version_info < (3, 14):
+        yield m.TestPyGetEventLoop
     yield m.TestServer
     if hasattr(m, "UnixPipeObjectSupportTests"):
 
@@ -207,9 +211,28 @@ def _runners(m: Any, subject: Subject) -> Classes:
 
 @of_module("test_base_events")
 def _base_events(m: Any, subject: Subject) -> Classes:
-    yield swap_loop(subject, m.BaseEventLoopTests)
+    _put_in_children(m, subject)
+    tests = swap_loop(subject, m.BaseEventLoopTests)
+
+    # These derive a class from the loop's, and mean the subject's by it.
+    def on_the_subjects_class(test: str) -> Callable[[Any], None]:
+        def on_it(self: Any) -> None:
+            with unittest.mock.patch.object(m.base_events, "BaseEventLoop", type(self.loop)):
+                getattr(m.BaseEventLoopTests, test)(self)
+
+        return on_it
+
+    derived = {test: on_the_subjects_class(test) for test in ("test_create_task", "test_default_exc_handler_broken")}
+    yield derive(tests.__name__, tests, **derived)
     yield swap_loop(subject, m.BaseEventLoopWithSelectorTests)
-    yield swap_loop(subject, m.BaseLoopSockSendfileTests)
+
+    def without_native_sendfile(self: Any) -> None:
+        sendfile.setUp(self)
+        # As the loop's class that these tests were written for.
+        self.loop._sock_sendfile_native = m.base_events.BaseEventLoop._sock_sendfile_native.__get__(self.loop)
+
+    sendfile: Any = swap_loop(subject, m.BaseLoopSockSendfileTests)
+    yield derive(sendfile.__name__, sendfile, setUp=without_native_sendfile)
     yield m.RunningLoopTests
 
 
@@ -284,10 +307,12 @@ def _futures2(m: Any, subject: Subject) -> Classes:
 
 @of_module("test_eager_task_factory")
 def _eager_task_factory(m: Any, subject: Subject) -> Classes:
+    _put_in_children(m, subject)
     yield derive("EagerTaskFactoryLoopTests", m.CEagerTaskFactoryLoopTests, Task=subject.Task)
     yield derive("NonEagerTaskTests", m.NonEagerCTaskTests, Task=subject.Task)
     yield derive("EagerTaskTests", m.EagerCTaskTests, Task=subject.Task)
     # Foreign tasks on the subject's loop.
+    yield m.PyEagerTaskFactoryLoopTests
     yield from _some_of(m, "NonEagerTests", "EagerTests", "NonEagerPyTaskTests", "EagerPyTaskTests")
     yield from _some_of(m, "NonEagerCTaskTests", "EagerCTaskTests")
 
@@ -299,6 +324,7 @@ def _graph(m: Any, subject: Subject) -> Classes:
 
 @of_module("test_tasks")
 def _tasks(m: Any, subject: Subject) -> Classes:
+    _put_in_children(m, subject)
     task, future = subject.Task, subject.Future
     stock_task, stock_future = m.tasks._CTask, m.futures._CFuture
     py_task, py_future = m.tasks._PyTask, m.futures._PyFuture
@@ -320,20 +346,20 @@ def _tasks(m: Any, subject: Subject) -> Classes:
         cls = derive(name, *bases, Task=task_class, Future=future_class)
         yield m.add_subclass_tests(cls)
 
-    # On the subject's loop and in real time: made by the classes, and made by the loop.
+    # On the subject's loop: made by the classes, and made by the loop.
     yield derive(
         "TaskOnLoopTests",
         m.CTask_CFuture_Tests,
         Task=task,
         Future=future,
-        new_test_loop=_new_real_loop(subject),
+        new_test_loop=_new_loop_for_clocks(subject),
     )
     yield derive(
         "LoopTaskTests",
         m.CTask_CFuture_Tests,
         Task=task,
         Future=future,
-        new_test_loop=_new_real_loop(subject),
+        new_test_loop=_new_loop_for_clocks(subject),
         setUp=_set_up_without_factory(m),
         new_task=lambda self, loop, coro, name="TestTask", **kwargs: loop.create_task(coro, name=name, **kwargs),
         new_future=lambda self, loop: loop.create_future(),
@@ -351,6 +377,7 @@ def _tasks(m: Any, subject: Subject) -> Classes:
         m.CCurrentLoopTests,
         new_task=lambda self, coro: task(coro, loop=self.loop),
     )
+    yield from _some_of(m, "CIntrospectionTests", "PyIntrospectionTests")
     yield from _some_of(m, "PyCurrentLoopTests", "CTask_Future_Tests", "RunCoroutineThreadsafeTests", "SleepTests")
 
 
@@ -370,6 +397,31 @@ def _new_real_loop(subject: Subject) -> Callable[..., Any]:
         return loop
 
     return new_test_loop
+
+
+def _new_loop_for_clocks(subject: Subject) -> Callable[..., Any]:
+    """The same, and on virtual time where a test brings a generator to drive the clock."""
+    in_real_time = _new_real_loop(subject)
+
+    def new_test_loop(self: Any, gen: Any = None) -> Any:
+        if gen is None:
+            return in_real_time(self)
+        loop = subject.new_loop_on_virtual_time(gen)
+        self.set_event_loop(loop)
+        return loop
+
+    return new_test_loop
+
+
+def _put_in_children(m: Any, subject: Subject) -> None:
+    """Let the interpreters that a module's tests start have the subject too."""
+    start = m.assert_python_ok
+
+    def assert_python_ok(*args: str, **env: str) -> Any:
+        *options, code = args
+        return start(*options, subject.in_child(code), **env)
+
+    m.assert_python_ok = assert_python_ok
 
 
 def _set_up_without_factory(m: Any) -> Callable[[Any], None]:
