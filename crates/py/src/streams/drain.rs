@@ -12,6 +12,7 @@ use super::{assert, given, stock, truth};
 use crate::ffi::args::Signature;
 use crate::ffi::{Builder, Obj, This, call};
 use crate::stdlib;
+use crate::tls::SslTransport;
 use crate::transport::SocketTransport;
 use crate::wait::delegate::{self, Step};
 use crate::wait::{Kind, Next, Wait, time_is_up, wake};
@@ -299,10 +300,13 @@ pub fn of_protocol(
 
 /// Whether a transport of any class is closing.
 pub fn is_closing(py: Python<'_>, transport: &Obj) -> PyResult<bool> {
-    match SocketTransport::plain(py, transport) {
-        Some(transport) => Ok(SocketTransport::closes(transport)),
-        None => call::call_method(py, transport, intern!(py, "is_closing"), [])?
-            .bind(py)
-            .is_truthy(),
+    if let Some(transport) = SocketTransport::plain(py, transport) {
+        return Ok(SocketTransport::closes(transport));
     }
+    if let Some(transport) = SslTransport::plain(py, transport) {
+        return SslTransport::closes(transport);
+    }
+    call::call_method(py, transport, intern!(py, "is_closing"), [])?
+        .bind(py)
+        .is_truthy()
 }

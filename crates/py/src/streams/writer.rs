@@ -15,6 +15,7 @@ use crate::ffi::args::Signature;
 use crate::ffi::{
     Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class,
 };
+use crate::tls::SslTransport;
 use crate::transport::SocketTransport;
 use crate::wait::Wait;
 
@@ -182,6 +183,8 @@ fn write(this: Writer<'_>, args: Args<'_>) -> PyResult<Obj> {
     let transport = this.transport.get_or_none(py);
     if let Some(transport) = SocketTransport::plain(py, &transport) {
         SocketTransport::write(transport, data)?;
+    } else if let Some(transport) = SslTransport::plain(py, &transport) {
+        SslTransport::write(transport, data)?;
     } else {
         call::call_method(py, &transport, intern!(py, "write"), [data])?;
     }

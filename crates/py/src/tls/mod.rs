@@ -39,7 +39,7 @@ use flow::{Limits, READ_LIMIT, WRITE_LIMIT};
 use state::{AppState, State};
 
 pub use read::{feed, received};
-pub use transport::{SslTransport, write as write_to};
+pub use transport::SslTransport;
 
 /// A TLS connection.
 #[derive(Default)]

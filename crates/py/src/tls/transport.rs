@@ -15,6 +15,7 @@ use crate::ffi::{
     Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, buffer, call, class,
 };
 use crate::stdlib;
+use crate::transport::Own;
 
 /// The transport above a TLS connection.
 #[derive(Default)]
@@ -26,6 +27,8 @@ pub struct SslTransport {
 }
 
 static CLASS: Class = Class::new();
+/// What native streams, and TLS inside of TLS, call.
+static OWN: Own = Own::new();
 
 impl Native for SslTransport {
     const NAME: &'static CStr = c"roundel.SSLTransport";
@@ -72,6 +75,22 @@ impl SslTransport {
         transport.home.set(py, protocol.home.object(py)?);
         transport.protocol.set(protocol.object());
         class::create(py, transport)
+    }
+
+    /// Views the object as one of these transports on which nothing is replaced.
+    #[inline]
+    pub fn plain<'a>(py: Python<'a>, object: &'a Obj) -> Option<This<'a, Self>> {
+        OWN.plain(py, object)
+    }
+
+    /// `write(data)`.
+    pub fn write(this: This<'_, Self>, data: &Obj) -> PyResult<()> {
+        write_data(this, data)
+    }
+
+    /// `is_closing()`.
+    pub fn closes(this: This<'_, Self>) -> PyResult<bool> {
+        is_closing(this)
     }
 
     /// Closed, by the connection below.
@@ -121,7 +140,7 @@ const PROTOCOL: Signature<1> = Signature {
 };
 
 /// `write(data)`
-pub fn write(this: This<'_, SslTransport>, data: &Obj) -> PyResult<()> {
+fn write_data(this: This<'_, SslTransport>, data: &Obj) -> PyResult<()> {
     let py = this.py();
     if !buffer::is_writable_data(data) {
         return Err(PyTypeError::new_err(format!(
@@ -285,6 +304,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         })
         .build(module, Base::Python(stdlib::get().transport.clone()))?;
     let class = class.bind(module.py());
+    OWN.prepare(class, &["write", "is_closing"])?;
     class.setattr("_start_tls_compatible", true)?;
     class.setattr(
         "_sendfile_compatible",
@@ -330,7 +350,7 @@ fn writing(builder: Builder<SslTransport>) -> Builder<SslTransport> {
             c"write",
             |this: This<'_, SslTransport>, args: Args<'_>| {
                 if let [Some(data)] = args.parse(this.py(), &WRITE)? {
-                    write(this, data)?;
+                    write_data(this, data)?;
                 }
                 Ok(Obj::none(this.py()))
             },

@@ -101,11 +101,17 @@ fn keep(this: This<'_, SslProtocol>, data: &Obj, from: usize) -> PyResult<()> {
 
 /// With nothing kept: encrypts, keeps what could not be, and sends.
 fn write_now(this: This<'_, SslProtocol>, data: &Obj) -> PyResult<()> {
-    match encrypt(this, data, 0)? {
-        None => send(this),
-        Some(from) => {
-            keep(this, data, from)?;
+    let mut done = 0;
+    match encrypt(this, data, &mut done) {
+        Ok(true) => send(this),
+        Ok(false) => {
+            keep(this, data, done)?;
             process_outgoing(this)
+        }
+        Err(error) => {
+            // It stays here, and counts, as what is behind it would.
+            keep(this, data, done)?;
+            Err(error)
         }
     }
 }
@@ -113,71 +119,65 @@ fn write_now(this: This<'_, SslProtocol>, data: &Obj) -> PyResult<()> {
 /// Encrypts what is kept, as far as can be, and sends.
 pub fn do_write(this: This<'_, SslProtocol>) -> PyResult<()> {
     loop {
-        let first = this.backlog.borrow();
-        let Some((data, from, len)) = first
-            .front()
-            .map(|piece| (piece.data.clone(), piece.from, piece.len))
+        let backlog = this.backlog.borrow();
+        let first = backlog.front();
+        let Some((data, from, len)) =
+            first.map(|piece| (piece.data.clone(), piece.from, piece.len))
         else {
             break;
         };
-        drop(first);
-        match encrypt(this, &data, from)? {
-            None => {
-                this.backlog_len.set(this.backlog_len.get() - (len - from));
-                drop(this.backlog.borrow_mut().pop_front());
-            }
-            Some(now) => {
-                this.backlog_len.set(this.backlog_len.get() - (now - from));
-                if let Some(piece) = this.backlog.borrow_mut().front_mut() {
-                    piece.from = now;
-                }
-                break;
-            }
+        drop(backlog);
+        let mut done = from;
+        let whole = encrypt(this, &data, &mut done);
+        if matches!(whole, Ok(true)) {
+            done = len;
+            drop(this.backlog.borrow_mut().pop_front());
+        } else if let Some(piece) = this.backlog.borrow_mut().front_mut() {
+            piece.from = done;
+        }
+        this.backlog_len.set(this.backlog_len.get() - (done - from));
+        if !whole? {
+            break;
         }
     }
     process_outgoing(this)
 }
 
-/// Encrypts the data from `from` on, a record at a time. `None` if all of it was, or else how far it came.
-fn encrypt(this: This<'_, SslProtocol>, data: &Obj, from: usize) -> PyResult<Option<usize>> {
+/// Encrypts the data from `done` on, a record at a time, and counts. Whether that was all.
+fn encrypt(this: This<'_, SslProtocol>, data: &Obj, done: &mut usize) -> PyResult<bool> {
     let py = this.py();
-    let mut done = from;
-    if from == 0 {
+    if *done == 0 {
         // As it was given, so that what cannot be written is refused in the words of the `ssl` module.
         match this.engine.write(py, data)? {
-            Done::With(count) => done = count,
-            Done::Again => return Ok(Some(0)),
+            Done::With(count) => *done = count,
+            Done::Again => return Ok(false),
         }
     }
     match (buffer::of_bytes(data), this.engine.socket()) {
         (Some(bytes), Some(socket)) => {
-            while done < bytes.len() {
-                match this.engine.write_bytes(py, &socket, &bytes[done..])? {
-                    Done::With(count) => done += count,
-                    Done::Again => return Ok(Some(done)),
+            while *done < bytes.len() {
+                match this.engine.write_bytes(py, &socket, &bytes[*done..])? {
+                    Done::With(count) => *done += count,
+                    Done::Again => return Ok(false),
                 }
             }
         }
         // It may be changed while it is looked at, or the object wants to be shown a Python object.
         (Some(_) | None, Some(_) | None) => {
             let len = buffer::with_bytes(py, data, <[u8]>::len)?;
-            while done < len {
+            while *done < len {
                 let view =
                     PyMemoryView::from(data.bind(py))?.call_method1(intern!(py, "cast"), ("B",))?;
-                let rest = view.get_item(PySlice::new(
-                    py,
-                    isize::try_from(done)?,
-                    isize::try_from(len)?,
-                    1,
-                ))?;
+                let (from, to) = (isize::try_from(*done)?, isize::try_from(len)?);
+                let rest = view.get_item(PySlice::new(py, from, to, 1))?;
                 match this.engine.write(py, &rest.into())? {
-                    Done::With(count) => done += count,
-                    Done::Again => return Ok(Some(done)),
+                    Done::With(count) => *done += count,
+                    Done::Again => return Ok(false),
                 }
             }
         }
     }
-    Ok(None)
+    Ok(true)
 }
 
 /// Sends what is encrypted, unless the transport below keeps too much already.
@@ -210,8 +210,8 @@ fn send(this: This<'_, SslProtocol>) -> PyResult<()> {
 fn write_below(py: Python<'_>, transport: &Obj, data: &Obj) -> PyResult<()> {
     if let Some(socket) = SocketTransport::plain(py, transport) {
         SocketTransport::write(socket, data)
-    } else if let Some(outer) = This::<SslTransport>::exact(py, transport) {
-        super::write_to(outer, data)
+    } else if let Some(outer) = SslTransport::plain(py, transport) {
+        SslTransport::write(outer, data)
     } else {
         call::call_method(py, transport, intern!(py, "write"), [data]).map(drop)
     }

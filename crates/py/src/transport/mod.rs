@@ -34,6 +34,7 @@ use crate::handle::Handle;
 use crate::stdlib;
 use crate::tls::SslProtocol;
 
+pub use direct::Own;
 pub use read::{MAX_SIZE, readable, start, would_block};
 pub use write::QUIET_WRITES;
 
