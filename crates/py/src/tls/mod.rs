@@ -480,12 +480,22 @@ fn attributes(builder: Builder<SslProtocol>) -> Builder<SslProtocol> {
             |this: T<'_>| Ok(this.engine.object(this.py())),
             |this: T<'_>, value| this.engine.set_object(this.py(), value),
         )
-        .getter(c"_incoming", |this: T<'_>| {
-            Ok(this.engine.incoming.get_or_none(this.py()))
-        })
-        .getter(c"_outgoing", |this: T<'_>| {
-            Ok(this.engine.outgoing.get_or_none(this.py()))
-        })
+        .property(
+            c"_incoming",
+            |this: T<'_>| Ok(this.engine.incoming.get_or_none(this.py())),
+            |this: T<'_>, value| {
+                this.engine.incoming.set(value);
+                Ok(())
+            },
+        )
+        .property(
+            c"_outgoing",
+            |this: T<'_>| Ok(this.engine.outgoing.get_or_none(this.py())),
+            |this: T<'_>, value| {
+                this.engine.outgoing.set(value);
+                Ok(())
+            },
+        )
         .property(
             c"_transport",
             |this: T<'_>| Ok(this.transport.get_or_none(this.py())),
