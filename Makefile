@@ -206,9 +206,14 @@ leak: ## A million tasks, cycles through every native object: memory comes back
 # --- figures -------------------------------------------------------------------------------
 
 .PHONY: bench
-bench: $(VENV)/.bench build ## Side by side with asyncio, uvloop, rloop, blazio (BENCH="--quick"; --markdown writes docs/)
+bench: $(VENV)/.bench build ## Side by side with asyncio, uvloop, rloop, blazio (BENCH="--quick", "--rows a,b"; --markdown writes docs/)
 	$(call say,benchmarks)
 	$(PY) benches/run.py $(BENCH)
+
+.PHONY: bench-load
+bench-load: $(VENV)/.bench build ## Many connections, mixed sizes, a noisy neighbour: requests/s, latencies, memory (LOAD="--rounds 5")
+	$(call say,open-ended load)
+	$(PY) benches/crowd.py $(LOAD)
 
 .PHONY: bench-memory
 bench-memory: $(VENV)/.bench build ## Bytes for each idle future, pending timer and sleeping task, side by side

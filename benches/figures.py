@@ -1,6 +1,6 @@
 """What was measured: the figures of a run with where and when they were taken, and their life as JSON.
 
-Leaves out how they are taken (run, echo, memory) and shown (report, picture).
+Leaves out how they are taken (run, sockets, start, memory) and shown (report, picture).
 """
 
 import json
@@ -12,12 +12,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import echo
 from loops import PEERS
-from rows import ROWS
+from rows import PROCESSES, ROWS, Row
+from sockets import FLOOR, SOCKET_ROWS, SocketRow
+from start import START_ROWS, StartRow
 
-SOCKETS = "Sockets"
-ALL_ROWS = [*ROWS, *echo.ECHO_ROWS]
+# In the order of the table, in which the rows of a group stand together.
+TABLE: dict[str, Row | SocketRow | StartRow] = {
+    **{name: row for name, row in ROWS.items() if row.group != PROCESSES},
+    **SOCKET_ROWS,
+    **{name: row for name, row in ROWS.items() if row.group == PROCESSES},
+    **START_ROWS,
+}
+ALL_ROWS = [*TABLE]
+FLOORS = ("send", FLOOR)
 
 
 def rounds_of() -> dict[str, dict[str, list[float]]]:
@@ -53,6 +61,10 @@ class Figures:
         found = self.us.get(row, {}).get(loop)
         return statistics.median(found) if found else None
 
+    def floor(self, row: str) -> float | None:
+        """What no loop can be below: the same coroutines by send(), the same server in C."""
+        return next((us for name in FLOORS if (us := self.median(row, name)) is not None), None)
+
     def best_peer(self, row: str) -> str | None:
         """Which of the other loops is the fastest here."""
         peers = {loop: us for loop in PEERS if (us := self.median(row, loop)) is not None}
@@ -72,17 +84,23 @@ class Figures:
 
 def load(path: Path) -> Figures:
     """Read what `save` wrote."""
-    return Figures(**json.loads(path.read_text()))
+    figures = Figures(**json.loads(path.read_text()))
+    for name in ("us", "sleeps", "memory"):
+        found = rounds_of()
+        for row, loops in getattr(figures, name).items():
+            found[row].update(loops)
+        setattr(figures, name, found)
+    return figures
 
 
 def operation(row: str) -> str:
     """What one operation of a row is."""
-    return ROWS[row].operation if row in ROWS else echo.ECHO_ROWS[row].operation
+    return TABLE[row].operation
 
 
 def group(row: str) -> str:
     """Under which heading a row stands."""
-    return ROWS[row].group if row in ROWS else SOCKETS
+    return TABLE[row].group
 
 
 def processor() -> str:

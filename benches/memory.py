@@ -1,4 +1,4 @@
-"""Memory: bytes for each idle future, pending timer and sleeping task.
+"""Memory: bytes for each idle future, pending timer, sleeping task and idle connection.
 
     python benches/memory.py                (the table)
     python benches/memory.py KIND LOOP N    (one item, in a process of its own; prints the bytes)
@@ -10,6 +10,8 @@ headers and of padding. Counting allocations (tracemalloc, sys.getsizeof) would 
 interpreter's only. Half as many objects are made before, so that what the start left free is used
 up and tables exist; the list that keeps the objects is not counted.
 
+An idle connection has its other end in another process, and what the operating system keeps for it is not counted.
+
 Trade: the size is in pages, and tables grow by doubling; with 100,000 objects a figure is good to
 a few bytes.
 """
@@ -19,14 +21,16 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compiled import program
 from loops import FACTORIES, factory, is_installed, title
 
 N = 100_000
+MOST_CONNECTIONS = 6_000  # and half as many before: each has a descriptor on both sides
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,15 @@ class MemoryRow:
     make: Callable[[asyncio.AbstractEventLoop], Any]
 
 
+@dataclass(frozen=True)
+class ConnectionRow:
+    """One line of the table: a server, which is told to call back for each connection."""
+
+    name: str
+    object: str
+    serve: Callable[[Callable[[], None]], Coroutine[Any, Any, asyncio.Server]]
+
+
 async def sleeper() -> None:
     await asyncio.sleep(3600)
 
@@ -46,12 +59,38 @@ def callback() -> None:
     pass
 
 
-MEMORY_ROWS = {
+class Idle(asyncio.Protocol):
+    """Does nothing."""
+
+    def __init__(self, made: Callable[[], None]) -> None:
+        self.made = made
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.made()
+
+
+async def serve_protocol(made: Callable[[], None]) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: Idle(made), "127.0.0.1", 0, backlog=1024)
+
+
+async def serve_streams(made: Callable[[], None]) -> asyncio.Server:
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        made()
+        await reader.read(1)
+
+    return await asyncio.start_server(wait, "127.0.0.1", 0, backlog=1024)
+
+
+MEMORY_ROWS: dict[str, MemoryRow | ConnectionRow] = {
     row.name: row
     for row in (
         MemoryRow("future", "an idle future", lambda loop: loop.create_future()),
         MemoryRow("timer", "a pending timer", lambda loop: loop.call_later(3600, callback)),
         MemoryRow("task", "a sleeping task, its coroutine included", lambda loop: loop.create_task(sleeper())),
+        ConnectionRow("connection", "an idle connection of a Protocol", serve_protocol),
+        ConnectionRow("streams", "an idle connection with streams and the task that reads", serve_streams),
     )
 }
 
@@ -63,7 +102,9 @@ def objects(quick: bool) -> int:
 
 def measure(row: str, loop: str, n: int = N) -> float:
     """Run one item in a process; return bytes for an object."""
-    done = subprocess.run([sys.executable, __file__, row, loop, str(n)], capture_output=True, text=True, timeout=120)
+    if isinstance(MEMORY_ROWS[row], ConnectionRow):
+        n = min(n, MOST_CONNECTIONS)
+    done = subprocess.run([sys.executable, __file__, row, loop, str(n)], capture_output=True, text=True, timeout=60)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}")
     return float(done.stdout)
@@ -74,8 +115,10 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-async def grown(row: MemoryRow, n: int) -> int:
+async def grown(row: MemoryRow | ConnectionRow, n: int) -> int:
     """By how much this process grows when n objects are made."""
+    if isinstance(row, ConnectionRow):
+        return await grown_by_connections(row, n)
     loop = asyncio.get_running_loop()
     before = n // 2
     kept: list[Any] = [None] * (before + n)
@@ -91,6 +134,42 @@ async def grown(row: MemoryRow, n: int) -> int:
     start = resident()
     await make(before, len(kept))
     return resident() - start
+
+
+async def grown_by_connections(row: ConnectionRow, n: int) -> int:
+    """By how much it grows when it accepts n connections."""
+    open_now, awaited, all_open = 0, 0, asyncio.Event()
+
+    def made() -> None:
+        nonlocal open_now
+        open_now += 1
+        if open_now == awaited:
+            all_open.set()
+
+    server = await row.serve(made)
+    port = server.sockets[0].getsockname()[1]
+    # It opens half as many for each line.
+    client = subprocess.Popen([program("load"), "idle", str(port), str(n // 2)], stdin=subprocess.PIPE, bufsize=0)
+    assert client.stdin is not None
+
+    async def make(count: int) -> None:
+        nonlocal awaited
+        assert client.stdin is not None
+        for _ in range(count):
+            awaited += n // 2
+            all_open.clear()
+            client.stdin.write(b"\n")
+            await all_open.wait()
+        for _ in range(3):  # tasks start, and wait
+            await asyncio.sleep(0)
+
+    await make(1)
+    gc.collect()
+    start = resident()
+    await make(2)
+    end = resident()
+    client.kill()
+    return end - start
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from figures import Figures, group, load, operation
 from loops import PEERS
-from report import where
+from report import digits, where
 
 WIDTH = 1060
 LABELS_END, PLOT_START, PLOT_END = 362, 374, 804
@@ -170,9 +170,9 @@ def line(figures: Figures, row: str, y: float, scale: Scale) -> list[str]:
     theirs_us, ours_us = figures.median(row, best) if best else None, figures.median(row, "roundel")
     if ours_us is not None and (times := speed(figures, row, "roundel")):
         found.append(text(COLUMNS[0], y + 14, f"{times:.{1 if times >= 0.995 else 2}f}{TIMES}", "text strong figure"))
-        found.append(text(COLUMNS[1], y + 14, f"{ours_us:.3g}", "text figure"))
+        found.append(text(COLUMNS[1], y + 14, digits(ours_us), "text figure"))
     if theirs_us is not None:
-        found.append(text(COLUMNS[2], y + 14, f"{theirs_us:.3g}", "quiet figure"))
+        found.append(text(COLUMNS[2], y + 14, digits(theirs_us), "quiet figure"))
     return found
 
 

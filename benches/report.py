@@ -4,32 +4,38 @@ import re
 import statistics
 from pathlib import Path
 
-import echo
-from figures import Figures, operation
+from figures import FLOORS, Figures, operation
 from loops import OURS, title
-from memory import MEMORY_ROWS, objects
+from memory import MEMORY_ROWS, MOST_CONNECTIONS, objects
+from sockets import SOCKET_ROWS
 
 Cells = list[list[str]]
 
 
 def times(figures: Figures) -> Cells:
     """The table of CPU time, its head first: a column for each loop, then ours against the best of the others."""
-    shown = [loop for loop in ["send", *figures.loops] if any(figures.us[row].get(loop) for row in figures.rows)]
+    shown = [loop for loop in figures.loops if any(figures.us[row].get(loop) for row in figures.rows)]
     ours = [loop for loop in OURS if loop in shown]
     heads = [f"{short(loop)} / best" for loop in ours]
-    cells = [["microseconds of CPU for", *map(title, shown), *heads, "best other"]]
+    floors = ["floor"] if any(figures.us[row].get(floor) for row in figures.rows for floor in FLOORS) else []
+    cells = [["microseconds of CPU for", *floors, *map(title, shown), *heads, "best other"]]
     for row in figures.rows:
-        medians = [figures.median(row, loop) for loop in shown]
+        medians = [*[figures.floor(row) for _ in floors], *[figures.median(row, loop) for loop in shown]]
         ratios = [figures.ratio(row, loop) for loop in ours]
         cells.append(
             [
                 operation(row),
-                *["" if us is None else f"{us:.3g}" for us in medians],
+                *["" if us is None else digits(us) for us in medians],
                 *["" if ratio is None else f"{ratio:.2f}" for ratio in ratios],
                 figures.best_peer(row) or "",
             ]
         )
     return cells
+
+
+def digits(us: float) -> str:
+    """Three of them; those before the point all."""
+    return f"{us:.0f}" if us >= 1000 else f"{us:.3g}"
 
 
 def short(loop: str) -> str:
@@ -88,11 +94,8 @@ def document(figures: Figures, page: Path) -> None:
     """Put the tables into docs/performance.md."""
     put(page, "figures", f"{where(figures)}.\n\n{markdown(times(figures))}")
     if len(memory(figures)) > 1:
-        put(
-            page,
-            "memory",
-            f"Python {figures.python}, {objects(figures.quick):,} of each.\n\n{markdown(memory(figures))}",
-        )
+        made = f"{objects(figures.quick):,} of each, connections {MOST_CONNECTIONS:,}"
+        put(page, "memory", f"Python {figures.python}, {made}.\n\n{markdown(memory(figures))}")
 
 
 def notes(figures: Figures) -> list[str]:
@@ -101,7 +104,7 @@ def notes(figures: Figures) -> list[str]:
     for row, loops in figures.sleeps.items():
         for loop, counts in loops.items():
             count = statistics.median(counts)
-            if (count > 0.1) == (echo.ECHO_ROWS[row].connections > 1):
+            if loop not in FLOORS and not SOCKET_ROWS[row].is_as_it_should_be(count):
                 found.append(f"{row}: the {loop} server slept {count:.2f} times for a request: not comparable")
     spread = [
         f"{row} on {loop} {(max(us) - min(us)) / statistics.median(us):.0%}"

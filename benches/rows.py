@@ -2,7 +2,7 @@
 
 A row runs ``n`` operations, where the title says what one operation is. Its ``main`` runs on a
 loop; its ``floor`` does the same work of the coroutines by ``send()`` alone, without a loop, where
-that says something. Servers and their clients are in ``echo``.
+that says something. Servers and their clients are in ``sockets``, whole programs in ``start``.
 
 Names of asyncio's are looked up in the module each time (``asyncio.gather``, never ``from asyncio
 import gather``): ``roundel.install()`` puts others in their place.
@@ -16,6 +16,7 @@ from typing import Any
 
 BATCH = 1000
 TASKS, TIME, BETWEEN, CALLBACKS = "Tasks", "Time", "Between tasks", "Callbacks"
+PROCESSES = "Processes"
 
 
 @dataclass(frozen=True)
@@ -377,3 +378,13 @@ async def _executor(n: int) -> None:
 
     for _ in range(n):
         await loop.run_in_executor(None, function)
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+
+@row("spawn", PROCESSES, "create_subprocess_exec of true, and wait", 200)
+async def _spawn(n: int) -> None:
+    for _ in range(n):
+        process = await asyncio.create_subprocess_exec("true")
+        await process.wait()

@@ -6,6 +6,7 @@ promise, and the other loops, which need not be installed.
 
 import argparse
 import asyncio
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from kinds import MISSING
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "benches"))
 
-import echo
+import crowd
 import figures
 import instructions
 import loops
@@ -25,6 +26,8 @@ import memory
 import picture
 import report
 import run as benches_run
+import sockets
+import start
 from rows import ROWS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,6 +114,87 @@ def test_an_object_takes_memory(row, kind):
     assert memory.measure(row, kind.name, 20_000) > 50
 
 
+# --- servers and programs ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", [name for name, row in sockets.SOCKET_ROWS.items() if row.load != "http"])
+def test_a_server_answers_the_client(row, kind):
+    answered(row, kind.name)
+
+
+def answered(row, loop):
+    """Have two requests of each connection answered: the client fails if one is not."""
+    row = sockets.SOCKET_ROWS[row]
+    result = sockets.measure(row, loop, 2 * row.connections)
+    assert set(result) == {"us", "sleeps"}  # of so little work the CPU's clock may not show any
+
+
+@pytest.mark.parametrize("row", ["tcp-1k", "tcp-100k", "connect-1k", "unix-1k", "udp-1k", "tls-1k", "tls-100k"])
+def test_so_does_the_floor(row):
+    if not sockets.possible(sockets.SOCKET_ROWS[row], sockets.FLOOR):
+        pytest.skip("no headers of OpenSSL here")
+    answered(row, sockets.FLOOR)
+
+
+@pytest.mark.parametrize("row", ["uvicorn-50", "aiohttp-50"])
+def test_the_client_reads_the_answers_of_http_servers(row, kind):
+    pytest.importorskip("httptools" if row.startswith("uvicorn") else "aiohttp")
+    answered(row, kind.name)
+
+
+def test_what_a_loop_has_not_got_is_left_out_and_has_no_floor_without_a_server_in_c():
+    assert benches_run.runners("unix-1k", ["rloop", "roundel"]) == ["c", "roundel"]
+    assert benches_run.runners("uvicorn-50", ["rloop", "roundel"]) == ["rloop", "roundel"]
+    assert benches_run.runners("sleep0", ["rloop"]) == ["send", "rloop"]
+    assert benches_run.runners("call-soon-chain", ["rloop"]) == ["rloop"]
+    assert benches_run.runners("start", ["rloop"]) == ["rloop"]
+
+
+def test_a_server_that_does_not_start_is_an_error():
+    with pytest.raises(RuntimeError, match="trio"):
+        sockets.measure(sockets.SOCKET_ROWS["tcp-1k"], "trio", 1)
+
+
+@pytest.mark.parametrize("row", start.START_ROWS.values(), ids=start.START_ROWS)
+@pytest.mark.parametrize("loop", ["asyncio", "roundel", "roundel-loop"])
+def test_a_program_tells_how_long_it_took(row, loop):
+    if MISSING and loop != "asyncio":
+        pytest.skip(f"roundel is missing: {MISSING}")
+    found = start.measure(row, loop, 1)
+    assert found is None if (row.name, loop) == ("import", "asyncio") else found > 0
+
+
+@pytest.mark.parametrize("scene", crowd.SCENES, ids=lambda scene: scene.title)
+def test_a_crowd_is_served(scene, kind):
+    small = dataclasses.replace(scene, connections=min(20, scene.connections), active=4)
+    found = crowd.measure(small, kind.name, 0.1)
+    assert 0 < found["p50"] <= found["p99"] <= found["p999"]
+    assert crowd.line("a", kind.name, [found])[2] == f"{found['per_second']:,.0f}"
+
+
+# --- a run ---------------------------------------------------------------------------------------
+
+
+def test_a_run_goes_on_where_it_was_broken_off(monkeypatch, tmp_path):
+    asked, path = [], tmp_path / "run.json"
+    monkeypatch.setattr(benches_run, "new_path", lambda: path)
+
+    def in_process(row, loop, n):
+        asked.append((row, loop))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return 1.0
+
+    monkeypatch.setattr(benches_run, "in_process", in_process)
+    line = ["--rows", "sleep0,lock", "--loops", "asyncio", "--rounds", "1"]
+    with pytest.raises(KeyboardInterrupt):
+        benches_run.take(benches_run.parse(line), path)
+    figures_of_both = benches_run.take(benches_run.parse([*line, "--resume", str(path)]), path)
+    assert asked == [("sleep0", "send"), ("sleep0", "asyncio"), ("lock", "send"), ("lock", "send"), ("lock", "asyncio")]
+    assert figures.load(path) == figures_of_both
+    assert figures_of_both.rows == ["sleep0", "lock"]
+
+
 # --- tables and picture --------------------------------------------------------------------------
 
 
@@ -122,7 +206,7 @@ def measured():
     )
     for row in figures.ALL_ROWS:
         for loop, us in {"asyncio": 8.0, "uvloop": 2.0, "rloop": 4.0, "blazio": 3.0, "roundel": 1.0}.items():
-            if (loop, row in ROWS) != ("rloop", False):
+            if (loop, row in sockets.SOCKET_ROWS) != ("rloop", True):
                 found.us[row][loop] = [us * 5, us, us / 5]
         found.us[row]["roundel-loop"] = [3.0]
     found.memory["future"]["asyncio"] = [100.4]
@@ -169,7 +253,7 @@ def test_the_picture_is_well_formed_and_nothing_leaves_it(measured):
     assert any("A <machine> & more" in text for text in texts)
     marks = [path.get("class") for path in root.iter(svg + "path")]
     assert marks.count("uvloop") == len(figures.ALL_ROWS) + 1  # and the legend
-    assert marks.count("rloop") == len(ROWS) + 1
+    assert marks.count("rloop") == len(figures.ALL_ROWS) - len(sockets.SOCKET_ROWS) + 1
 
 
 def test_a_bar_twice_as_long_is_twice_as_fast():
@@ -203,11 +287,12 @@ def test_the_page_and_its_picture_have_every_row():
 
 
 def test_a_server_that_broke_the_rules_is_named(measured):
-    idle = next(row for row in echo.ECHO_ROWS.values() if row.connections == 1 and row.kind == "protocol")
-    measured.sleeps[idle.name]["uvloop"] = [1.0]
-    assert not any("not comparable" in note for note in report.notes(measured))
-    measured.sleeps[idle.name]["uvloop"] = [0.0]
-    assert any(idle.name in note and "not comparable" in note for note in report.notes(measured))
+    for idle, good, bad in (("tcp-1k-1", 1.0, 0.0), ("tcp-1k", 0.0, 1.0)):
+        measured.sleeps[idle]["uvloop"] = [good]
+        assert not any("not comparable" in note for note in report.notes(measured))
+        measured.sleeps[idle]["uvloop"] = [bad]
+        assert any(idle in note and "not comparable" in note for note in report.notes(measured))
+        measured.sleeps.clear()
 
 
 @pytest.mark.parametrize("wrong", [["--rows", "nothing"], ["--loops", "trio"], ["--quick", "--markdown"]])
