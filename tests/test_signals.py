@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from kinds import turns
+from kinds import turns, until
 
 
 @pytest.fixture(autouse=True)
@@ -274,3 +274,22 @@ def test_a_signal_burst(loop, run):
 
     run(main())
     assert count == 100
+
+
+def test_a_signal_before_the_run(loop):
+    """One that arrives while the loop stands still is handled when it runs."""
+    seen = []
+    loop.add_signal_handler(signal.SIGUSR1, seen.append, "before")
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert seen == []
+    loop.run_until_complete(until(lambda: seen))
+    assert seen == ["before"]
+
+
+def test_a_signal_between_two_runs(loop, run):
+    seen = []
+    loop.add_signal_handler(signal.SIGUSR1, lambda: seen.append(loop.is_running()))
+    run(turns(2))
+    os.kill(os.getpid(), signal.SIGUSR1)
+    run(until(lambda: seen))
+    assert seen == [True]
