@@ -106,13 +106,13 @@ test: ## Every check: Rust tests, Python tests, random programs, stubs, lint, do
 .PHONY: rust-test
 rust-test: ## The Rust tests
 	$(call say,Rust tests)
-	cargo test --package roundel-core
+	cargo test --package roundel-core --package roundel
 
 .PHONY: loom
-loom: ## The inbox under every interleaving of its threads
-	$(call say,the inbox under loom)
+loom: ## The inbox and the tasks' memory under the interleavings of their threads
+	$(call say,the inbox and the tasks under loom)
 	RUSTFLAGS="--cfg loom" CARGO_PROFILE_RELEASE_LTO=off CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom \
-	    cargo test --package roundel-core --release --test loom_inbox
+	    cargo test --package roundel-core --package roundel --release --test loom_inbox --test loom_task
 
 .PHONY: py-test
 py-test: ## The Python tests, on what `make develop` installed last
@@ -187,7 +187,7 @@ portable: ## The kernel's tests on the poller that other Unixes use
 	cargo test --package roundel-core --features portable
 
 .PHONY: sanitize
-sanitize: ## The kernel's tests under the address and thread sanitizers (nightly Rust)
+sanitize: ## The Rust tests under the address and thread sanitizers (nightly Rust)
 	scripts/sanitize.sh
 
 .PHONY: sanitize-python

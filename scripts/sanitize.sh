@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the core's tests under the address sanitizer (with leaks) and the thread sanitizer, and its
-# threads' protocol under loom. Needs a nightly toolchain. With the component rust-src the standard
+# Runs the Rust tests under the address sanitizer (with leaks) and the thread sanitizer, and what
+# crosses threads under loom. Needs a nightly toolchain. With the component rust-src the standard
 # library is instrumented as well, which the thread sanitizer cannot do without: it would take every
 # lock of the standard library for a race.
 #
@@ -30,7 +30,7 @@ sanitizer() { # name
     # builds each as a program of its own.
     RUSTFLAGS="$flags" CARGO_TARGET_DIR="$target/sanitize-$1" \
         cargo "+$toolchain" test "${build_std[@]}" --target "$host" \
-        --package roundel-core --lib --tests
+        --package roundel-core --package roundel --lib --tests
 }
 
 for what in "${@:-address thread loom}"; do
@@ -50,7 +50,7 @@ for what in "${@:-address thread loom}"; do
                 echo "sanitize: loom"
                 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/loom" \
                     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-                    cargo test --release --package roundel-core --test loom_inbox
+                    cargo test --release --package roundel-core --package roundel --test loom_inbox --test loom_task
                 ;;
             *)
                 echo "sanitize: what is $one?" >&2

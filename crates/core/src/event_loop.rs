@@ -135,6 +135,16 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
         self.timers.borrow_mut().cancel(timer)
     }
 
+    /// Puts another callback into a timer that is pending, and returns the one that it replaces.
+    ///
+    /// # Errors
+    ///
+    /// Gives `callback` back if the timer has fired or has been cancelled.
+    #[inline]
+    pub fn exchange_timer(&self, timer: TimerKey, callback: C) -> Result<C, C> {
+        self.timers.borrow_mut().exchange(timer, callback)
+    }
+
     /// When the next timer is due.
     pub fn next_timer(&self) -> Option<Instant> {
         self.timers.borrow_mut().next_when()

@@ -123,6 +123,18 @@ impl<C> Timers<C> {
         callback
     }
 
+    /// Puts another callback into a pending timer. Gives back the old one, or, if the timer is not
+    /// pending, the new one.
+    pub(crate) fn exchange(&mut self, key: TimerKey, callback: C) -> Result<C, C> {
+        match self.slots.get_mut(key.index as usize) {
+            Some(slot) if slot.generation == key.generation => match &mut slot.callback {
+                Some(pending) => Ok(mem::replace(pending, callback)),
+                None => Err(callback),
+            },
+            Some(_) | None => Err(callback),
+        }
+    }
+
     pub(crate) fn is_pending(&self, key: TimerKey) -> bool {
         self.slots
             .get(key.index as usize)

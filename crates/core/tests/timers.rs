@@ -154,3 +154,19 @@ fn a_cancelled_timer_does_not_end_the_sleep() {
     assert_eq!(turn(&el), ["late"]);
     assert_eq!(el.now(), Instant::from_nanos(30));
 }
+
+#[test]
+fn a_pending_timer_takes_another_callback_and_one_that_is_gone_gives_it_back() {
+    let el = Loop::new(VirtualWorld::new(), ());
+    let timer = el.call_at(Instant::from_nanos(1), 1);
+    assert_eq!(el.exchange_timer(timer, 2), Ok(1));
+    assert_eq!(el.exchange_timer(TimerKey::NONE, 3), Err(3));
+    assert_eq!(el.cancel_timer(timer), Some(2));
+    assert_eq!(el.exchange_timer(timer, 3), Err(3));
+    let next = el.call_at(Instant::from_nanos(1), 4);
+    assert_eq!(
+        (next.index, el.exchange_timer(timer, 5)),
+        (timer.index, Err(5))
+    );
+    assert_eq!(el.cancel_timer(next), Some(4));
+}

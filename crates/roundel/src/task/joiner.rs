@@ -1,0 +1,117 @@
+//! Owns: who is told that a task has ended. Leaves out: what the listeners do with it (`crowd`).
+//!
+//! One who awaits the handle is woken at once, and runs in the next turn. A listener is told in the
+//! next turn, by a callback, and whom it wakes then runs in the one after: these are asyncio's
+//! turns, for `await task` and for `gather`, `wait` and their like.
+
+use std::{rc::Rc, task::Waker};
+
+use super::raw::TaskRef;
+use crate::{callback::Callback, crowd::Crowd, current::Core};
+
+/// Two words.
+pub(crate) enum Joiner {
+    Nobody,
+    /// A task of the same thread: what it nearly always is.
+    Task(TaskRef),
+    Waker(Box<Waker>),
+    /// The crowd in which it is this number.
+    Member(u32, Rc<Crowd>),
+}
+
+/// Somebody to be woken: one of our tasks, or whatever else a waker stands for.
+pub(crate) enum Who {
+    Task(TaskRef),
+    Waker(Box<Waker>),
+}
+
+impl Who {
+    #[inline]
+    pub(crate) fn of(waker: &Waker) -> Self {
+        match TaskRef::of(waker) {
+            Some(task) => Self::Task(task),
+            None => Self::Waker(Box::new(waker.clone())),
+        }
+    }
+
+    /// Whether `waker` wakes the same one. May say no wrongly.
+    #[inline]
+    pub(crate) fn is(&self, waker: &Waker) -> bool {
+        match self {
+            Self::Task(task) => task.is_woken_by(waker),
+            Self::Waker(own) => own.will_wake(waker),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn wake(self) {
+        match self {
+            Self::Task(task) => task.wake_here(),
+            Self::Waker(waker) => waker.wake(),
+        }
+    }
+
+    /// What wakes this one out of a turn.
+    #[inline]
+    pub(crate) fn into_callback(self) -> Callback {
+        match self {
+            Self::Task(task) => Callback::Wake(task),
+            Self::Waker(waker) => Callback::Ring(waker),
+        }
+    }
+}
+
+/// Remembers who awaits the task's handle.
+#[inline]
+pub(crate) fn join(task: &TaskRef, waker: &Waker) {
+    let old = task.replace_joiner(Joiner::Nobody);
+    let new = match old {
+        Joiner::Task(old) if old.is_woken_by(waker) => Joiner::Task(old),
+        Joiner::Nobody | Joiner::Task(_) | Joiner::Waker(_) | Joiner::Member(..) => {
+            match Who::of(waker) {
+                Who::Task(task) => Joiner::Task(task),
+                Who::Waker(waker) => Joiner::Waker(waker),
+            }
+        }
+    };
+    task.replace_joiner(new);
+}
+
+/// Lets a crowd listen instead. A task that has ended already is told of in the next turn.
+pub(crate) fn listen(core: &Core, task: &TaskRef, member: u32, crowd: Rc<Crowd>) {
+    task.replace_joiner(Joiner::Member(member, crowd));
+    if task.state().ended() {
+        core.event_loop().call_soon(Callback::Ended(task.clone()));
+    }
+}
+
+/// Nobody is told any more.
+pub(crate) fn forget(task: &TaskRef) {
+    drop(task.replace_joiner(Joiner::Nobody));
+}
+
+/// The task has ended.
+#[inline]
+pub(crate) fn wake(core: &Core, task: &TaskRef) {
+    match task.replace_joiner(Joiner::Nobody) {
+        Joiner::Nobody => {}
+        Joiner::Task(joiner) => joiner.wake_here(),
+        Joiner::Waker(waker) => waker.wake(),
+        joiner @ Joiner::Member(..) => {
+            task.replace_joiner(joiner);
+            core.event_loop().call_soon(Callback::Ended(task.clone()));
+        }
+    }
+}
+
+/// A turn later: the listener's turn.
+pub(crate) fn tell(task: &TaskRef) {
+    match task.replace_joiner(Joiner::Nobody) {
+        // It has stopped listening meanwhile.
+        Joiner::Nobody => {}
+        Joiner::Member(member, crowd) => crowd.tell(member, task.state().outcome()),
+        // Somebody awaits the handle instead; he has seen or will see that it has ended.
+        Joiner::Task(joiner) => joiner.wake_here(),
+        Joiner::Waker(waker) => waker.wake(),
+    }
+}

@@ -1,0 +1,76 @@
+//! Owns: the step, one resume of a task, and its end. Leaves out: the states (`state`), and which
+//! scope a cancel request belongs to (`scope`).
+
+use std::task::Poll;
+
+use super::{
+    extras, joiner,
+    raw::TaskRef,
+    scope,
+    state::{Begin, End, Outcome, Rest},
+};
+use crate::current::Core;
+
+/// What a step leaves behind.
+enum Left {
+    Waiting,
+    Ready,
+    Ended(Outcome),
+}
+
+/// Runs a task that is ready.
+#[inline]
+pub(crate) fn step(core: &Core, task: TaskRef) {
+    let deliver = match task.state().begin() {
+        Begin::Poll => false,
+        Begin::Deliver => true,
+        Begin::Nothing => return,
+    };
+    match core
+        .running()
+        .during(&task, || resume(core, &task, deliver))
+    {
+        Left::Waiting => {}
+        Left::Ready => task.push(),
+        Left::Ended(outcome) => end(core, &task, outcome),
+    }
+}
+
+#[inline]
+fn resume(core: &Core, task: &TaskRef, mut deliver: bool) -> Left {
+    loop {
+        if deliver {
+            task.state().delivered();
+            if !scope::interrupt_innermost(task) {
+                return Left::Ended(core.deliver(|| task.drop_future()));
+            }
+        }
+        match task.poll() {
+            Poll::Ready(outcome) => return Left::Ended(outcome),
+            Poll::Pending => match task.state().rest() {
+                Rest::Wait => return Left::Waiting,
+                Rest::Push => return Left::Ready,
+                Rest::Deliver => deliver = true,
+            },
+        }
+    }
+}
+
+#[inline]
+fn end(core: &Core, task: &TaskRef, outcome: Outcome) {
+    match task.state().end(outcome) {
+        End::Keep => {}
+        End::Drop => task.drop_output(),
+    }
+    joiner::wake(core, task);
+    extras::clear(task);
+    task.leave_household();
+}
+
+/// For a loop that closes: ends a task where it is. Its future is dropped.
+pub(crate) fn abandon(core: &Core, task: &TaskRef) {
+    if task.state().abandon() {
+        let outcome = core.running().during(task, || task.drop_future());
+        end(core, task, outcome);
+    }
+}

@@ -1,0 +1,109 @@
+//! Owns: which world a runtime is in: the operating system's, or one made from a seed. Leaves out:
+//! both of them: one is the kernel's, the other is `sim`'s.
+//!
+//! An enum and not a type parameter, because a task has to find its loop without knowing of which
+//! kind it is. The question costs a compare where the answer is a system call, or nearly one.
+
+use std::{
+    io::{self, IoSlice},
+    mem::MaybeUninit,
+    os::fd::{OwnedFd, RawFd},
+    time::Duration,
+};
+
+#[cfg(not(loom))]
+use roundel_core::OsWorld;
+use roundel_core::{Address, Clock, Events, Instant, Interest, Mode, Net, Order, Poll, Waker};
+
+use crate::sim::SimWorld;
+
+pub(crate) enum World {
+    #[cfg(not(loom))]
+    Os(OsWorld),
+    Sim(SimWorld),
+}
+
+/// The same method of whichever world it is.
+macro_rules! either {
+    ($world:expr, $it:ident => $call:expr) => {
+        match $world {
+            #[cfg(not(loom))]
+            World::Os($it) => $call,
+            World::Sim($it) => $call,
+        }
+    };
+}
+
+impl Clock for World {
+    #[inline]
+    fn now(&self) -> Instant {
+        either!(self, world => world.now())
+    }
+}
+
+impl Poll for World {
+    fn register(&self, fd: RawFd, interest: Interest, mode: Mode) -> io::Result<()> {
+        either!(self, world => world.register(fd, interest, mode))
+    }
+
+    fn reregister(&self, fd: RawFd, interest: Interest, mode: Mode) -> io::Result<()> {
+        either!(self, world => world.reregister(fd, interest, mode))
+    }
+
+    fn deregister(&self, fd: RawFd) -> io::Result<()> {
+        either!(self, world => world.deregister(fd))
+    }
+
+    fn wait(&self, timeout: Option<Duration>, events: &mut Events) -> io::Result<()> {
+        either!(self, world => world.wait(timeout, events))
+    }
+
+    fn waker(&self) -> Waker {
+        either!(self, world => world.waker())
+    }
+}
+
+impl Net for World {
+    fn recv(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+        either!(self, world => world.recv(fd, buffer))
+    }
+
+    fn send(&self, fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+        either!(self, world => world.send(fd, bytes))
+    }
+
+    fn send_vectored(&self, fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        either!(self, world => world.send_vectored(fd, pieces))
+    }
+
+    fn recv_uninit<'a>(
+        &self,
+        fd: RawFd,
+        buffer: &'a mut [MaybeUninit<u8>],
+    ) -> io::Result<&'a mut [u8]> {
+        either!(self, world => world.recv_uninit(fd, buffer))
+    }
+
+    fn recv_from(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
+        either!(self, world => world.recv_from(fd, buffer))
+    }
+
+    fn send_to(&self, fd: RawFd, bytes: &[u8], to: &Address) -> io::Result<usize> {
+        either!(self, world => world.send_to(fd, bytes, to))
+    }
+
+    fn accept(&self, fd: RawFd) -> io::Result<(OwnedFd, Address)> {
+        either!(self, world => world.accept(fd))
+    }
+
+    fn shutdown_write(&self, fd: RawFd) -> io::Result<()> {
+        either!(self, world => world.shutdown_write(fd))
+    }
+}
+
+impl Order for World {
+    #[inline]
+    fn pick(&self, ready: usize) -> usize {
+        either!(self, world => world.pick(ready))
+    }
+}
