@@ -4,6 +4,7 @@ Leaves out: order (test_order.py), other threads (test_threadsafe.py), what debu
 """
 
 import asyncio
+import concurrent.futures
 import contextvars
 
 import pytest
@@ -159,3 +160,21 @@ def test_call_soon_is_a_bound_method_that_can_be_kept(loop, run):
     call_soon(seen.append, 1)
     run(turns())
     assert seen == [1]
+
+
+def test_a_loop_keeps_nothing_in_its_dict(kind):
+    """With a dict, the interpreter looks its methods up in that first, each time."""
+    if kind.name == "asyncio":
+        pytest.skip("about what the native class keeps elsewhere")
+    loop = kind.new_event_loop()
+    try:
+        loop.set_exception_handler(print)
+        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+        loop.slow_callback_duration = 1.0
+        loop.run_until_complete(loop.run_in_executor(None, int))
+        loop.run_until_complete(loop.shutdown_default_executor())
+        assert vars(loop) == {}
+        loop.mine = 1
+        assert vars(loop) == {"mine": 1}
+    finally:
+        loop.close()

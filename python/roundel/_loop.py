@@ -79,6 +79,30 @@ class Loop(_roundel.LoopCore, _Asyncio):
     Use it as any asyncio loop: `asyncio.Runner(loop_factory=roundel.new_event_loop)`, or `roundel.run(main())`.
     """
 
+    # What asyncio's classes and this one keep in an instance. With a place for each, a loop has no dict until a program
+    # gives it an attribute more; only past a dict that is not there does the interpreter remember where a method is.
+    __slots__ = (
+        "_asyncgens",
+        "_asyncgens_shutdown_called",
+        "_clock_resolution",
+        "_coroutine_origin_tracking_enabled",
+        "_coroutine_origin_tracking_saved_depth",
+        "_default_executor",
+        "_exception_handler",
+        "_executor_shutdown_called",
+        "_internal_fds",
+        "_names",
+        "_old_agen_hooks",
+        "_ready",
+        "_scheduled",
+        "_selector",
+        "_signal_handlers",
+        "_timer_cancelled_count",
+        "_transports",
+        "_unix_server_sockets",
+        "slow_callback_duration",
+    )
+
     if TYPE_CHECKING:
         # Of asyncio's, and not in its stubs.
         _signal_handlers: dict[int, asyncio.Handle]
