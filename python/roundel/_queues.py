@@ -7,6 +7,7 @@ them.
 
 from typing import TYPE_CHECKING, TypeVar
 
+from roundel._copies import Copied
 from roundel._roundel import QueueCore
 
 if TYPE_CHECKING:
@@ -23,9 +24,18 @@ _T = TypeVar("_T")
 _Sortable = TypeVar("_Sortable", bound="SupportsRichComparison")
 
 
-class Queue(QueueCore, asyncio.Queue[_T]):
+class Queue(QueueCore, Copied, asyncio.Queue[_T]):
     __doc__ = asyncio.Queue.__doc__
     __module__ = "roundel"
+    _in_rust = (
+        "_maxsize",
+        "_getters",
+        "_putters",
+        "_unfinished_tasks",
+        "_finished",
+        "_queue",
+        "_is_shutdown",
+    )
 
 
 class PriorityQueue(Queue[_Sortable], asyncio.PriorityQueue[_Sortable]):
