@@ -320,6 +320,87 @@ def test_a_derived_class_may_wake_by_the_private_names(run, classes):
     run(main())
 
 
+def test_the_bound_ends_of_a_block_are_methods(run, classes):
+    """What `async with` binds is bound in a way of its own; to a program it is a method."""
+
+    async def main():
+        lock, other = classes.Lock(), classes.Lock()
+        enter, leave = lock.__aenter__, lock.__aexit__
+        assert isinstance(enter, types.MethodType)
+        assert inspect.ismethod(leave)
+        assert inspect.iscoroutinefunction(enter)
+        assert (enter.__self__, enter.__name__) == (lock, "__aenter__")
+        assert (enter == lock.__aenter__, hash(enter) == hash(lock.__aenter__)) == (True, True)
+        assert (enter == leave, enter == other.__aenter__, enter == 5) == (False, False, False)
+        assert str(inspect.signature(leave)) == "(exc_type, exc, tb)"
+        assert re.fullmatch(r"<bound method .*__aenter__ of <.*Lock object at .*>>", repr(enter))
+        with pytest.raises(TypeError):
+            enter(5)
+        await enter()
+        assert lock.locked()
+        await leave(exc_type=None, exc=None, tb=None)
+        assert not lock.locked()
+        await type("Holder", (), {"enter": other.__aenter__})().enter()
+        assert other.locked()
+        weakref.ref(enter)
+
+    run(main())
+
+
+def test_a_derived_class_is_asked_by_the_private_names(run, classes):
+    """What asyncio's methods call in their turn is called where a derived class, or an instance, has its own."""
+
+    def derived(calls, base, *names):
+        def noting(name):
+            def method(self, *args):
+                calls.append((name, *args))
+                return getattr(base, name)(self, *args)
+
+            return method
+
+        return type("Mine", (base,), {name: noting(name) for name in names})
+
+    async def hold(thing, times=1):
+        async with thing:
+            await turns(times)
+
+    async def calls_of(classes):
+        calls = []
+        lock = derived(calls, classes.Lock, "_wake_up_first")()
+        await asyncio.gather(hold(lock), hold(lock))
+        calls.append("cancelled")
+        holder, waiting = asyncio.ensure_future(hold(lock, 1)), asyncio.ensure_future(lock.acquire())
+        await turns(2)
+        waiting.cancel()
+        await asyncio.gather(holder, waiting, return_exceptions=True)
+        calls.append("an instance's own")
+        lock = classes.Lock()
+        lock._wake_up_first = lambda: calls.append("mine")
+        await hold(lock)
+        calls.append("semaphore")
+        semaphore = derived(calls, classes.Semaphore, "_wake_up_next")(1)
+        await asyncio.gather(hold(semaphore), hold(semaphore))
+        calls.append("condition")
+        hooks = [name for name in ("_notify",) if hasattr(asyncio.Condition, name)]
+        condition = derived(calls, classes.Condition, *hooks)()
+        async with condition:
+            condition.notify(2)
+            condition.notify_all()
+        calls.append("barrier")
+        barrier = derived(calls, classes.Barrier, "_release", "_wait", "_exit", "_block")(2)
+        await asyncio.gather(barrier.wait(), barrier.wait())
+        return calls
+
+    async def main():
+        calls = await calls_of(classes)
+        assert calls == await calls_of(asyncio)
+        assert calls.index("cancelled") > 0
+        assert calls[-1] != "barrier"
+        assert "mine" in calls
+
+    run(main())
+
+
 @pytest.mark.parametrize("value", [math.inf, 2.5, 2**70, True])
 def test_semaphores_count_by_any_number(run, classes, value):
     async def main():

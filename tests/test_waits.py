@@ -821,3 +821,86 @@ def test_reference_counts_stay(run, names):
     references, objects = run(main())
     assert references <= 1
     assert objects < 50
+
+
+def test_a_wait_can_be_weakly_referenced(names, collect):
+    wait = names.sleep(0)
+    ref = weakref.ref(wait)
+    assert ref() is wait
+    wait.close()
+    del wait
+    collect()
+    assert ref() is None
+
+
+def test_what_an_await_gives_is_let_go_of_with_it(run):
+    """The exception by which a value leaves a native awaitable is used again, and keeps nothing."""
+
+    class Item:
+        pass
+
+    async def main(names):
+        queue = names.Queue()
+        queue.put_nowait(Item())
+        item = await queue.get()
+        gone = weakref.ref(item)
+        del item
+        assert gone() is None
+        future = asyncio.get_running_loop().create_future()
+        future.set_result(Item())
+        gone = weakref.ref(await future)
+        del future
+        assert gone() is None
+
+    run(main(asyncio))
+    run(main(roundel))
+
+
+def test_each_stop_iteration_is_its_own(run):
+    """One that a program has got hold of stays what it is."""
+
+    async def main():
+        caught = []
+        for value in ((1, 2), ValueError("a value"), [3], True):
+            iterator = roundel.sleep(0, value).__await__()
+            assert next(iterator) is None
+            with pytest.raises(StopIteration) as stopped:
+                next(iterator)
+            caught.append(stopped.value)
+            await asyncio.sleep(0)
+        assert caught[0].value == (1, 2)
+        assert [stop.args for stop in caught] == [(stop.value,) for stop in caught]
+        assert len({id(stop) for stop in caught}) == 4
+        assert all(type(stop) is StopIteration for stop in caught)
+
+        def returned_by(wait):
+            next(wait)
+            try:
+                next(wait)
+            except StopIteration as stop:
+                return stop
+
+        def given_by_a_future(value):
+            future = asyncio.get_running_loop().create_future()
+            future.set_result(value)
+            try:
+                next(future.__await__())
+            except StopIteration as stop:
+                return stop
+
+        first, second = given_by_a_future([1]), given_by_a_future([2])
+        assert (first.value, first.args, second.value, second.args) == ([1], ([1],), [2], ([2],))
+        first.add_note("kept")
+        assert not hasattr(given_by_a_future([3]), "__notes__")
+        first, second = returned_by(roundel.sleep(0, [1])), returned_by(roundel.sleep(0, [2]))
+        assert (first.value, first.args, second.value, second.args) == ([1], ([1],), [2], ([2],))
+
+        def context_of_one():
+            try:
+                raise KeyError
+            except KeyError as handled:
+                return returned_by(roundel.sleep(0, [3])).__context__ is handled
+
+        assert context_of_one()
+
+    run(main())

@@ -8,6 +8,7 @@ knows no other way to say it; below, they share no storage with them.
 """
 
 import asyncio
+import concurrent.futures
 import sys
 from abc import ABCMeta
 from asyncio import constants, transports
@@ -32,6 +33,7 @@ else:
 
 __all__ = [
     "BarrierCore",
+    "BoundCoroutine",
     "BoundedSemaphoreCore",
     "ConditionCore",
     "CoroutineFunction",
@@ -52,6 +54,7 @@ __all__ = [
     "StreamReaderCore",
     "StreamReaderProtocolCore",
     "StreamWriterCore",
+    "Submission",
     "Task",
     "TaskGroupCore",
     "TimeoutCore",
@@ -68,15 +71,15 @@ __all__ = [
     "_set_metaclass",
     "as_completed",
     "gather",
+    "run_coroutine_threadsafe",
     "shield",
     "sleep",
     "timeout",
     "timeout_at",
+    "to_thread",
     "wait",
+    "wait_for",
 ]
-
-if sys.version_info >= (3, 12):
-    __all__ += ["wait_for"]
 
 __version__: str
 
@@ -222,6 +225,22 @@ class CoroutineFunction:
     def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
 @disjoint_base
+class BoundCoroutine:
+    __code__: Any
+    __defaults__: Any
+    __kwdefaults__: Any
+    __annotations__: dict[str, Any]
+    __func__: CoroutineFunction
+    __self__: Any
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@disjoint_base
 class Wait(Coroutine[Any, Any, Any]):
     # Those two where it awaits a coroutine in its turn, which has them.
     cr_await: Any
@@ -261,14 +280,17 @@ class _AsCompletedIterator:
 @disjoint_base
 class Shield: ...
 
+@disjoint_base
+class Submission: ...
+
 async def sleep(delay: float, result: Any = None) -> Any: ...
 async def wait(fs: Iterable[Any], *, timeout: float | None = None, return_when: str = "ALL_COMPLETED") -> Any: ...
 def gather(*coros_or_futures: Any, return_exceptions: bool = False) -> Any: ...
 def shield(arg: Any) -> Any: ...
 def as_completed(fs: Iterable[Any], *, timeout: float | None = None) -> Any: ...
-
-if sys.version_info >= (3, 12):
-    async def wait_for(fut: Any, timeout: float | None) -> Any: ...
+async def wait_for(fut: Any, timeout: float | None) -> Any: ...
+async def to_thread(func: Any, /, *args: Any, **kwargs: Any) -> Any: ...
+def run_coroutine_threadsafe(coro: Any, loop: asyncio.AbstractEventLoop) -> concurrent.futures.Future[Any]: ...
 
 # Scheduled calls.
 

@@ -17,7 +17,7 @@ use crate::instant::Instant;
 const DEAD_TOLERATED: usize = 64;
 
 /// Names a timer of one loop. Stays unique after the timer is gone, until its slot has been used
-/// four thousand million times more.
+/// two thousand million times more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimerKey {
     /// The slot.
@@ -27,6 +27,10 @@ pub struct TimerKey {
 }
 
 impl TimerKey {
+    /// The highest generation; then they begin anew. A bit less than there is room for, so that a
+    /// key is a number that leaves one free.
+    pub const GENERATIONS: u32 = u32::MAX >> 1;
+
     /// Names no timer.
     pub const NONE: Self = Self {
         index: u32::MAX,
@@ -88,7 +92,7 @@ impl<C> Timers<C> {
         let index = if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.seq = seq;
-            slot.generation = slot.generation.wrapping_add(1);
+            slot.generation = slot.generation.wrapping_add(1) & TimerKey::GENERATIONS;
             slot.callback = Some(callback);
             index
         } else {

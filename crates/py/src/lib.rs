@@ -12,6 +12,8 @@
 //! | `task_group` | the native half of `TaskGroup`                                                    |
 //! | `sock`       | `sock_recv()` and its kin: operations on sockets that the program holds           |
 //! | `work`       | a call that a thread of an executor makes for the loop                            |
+//! | `to_thread`  | `to_thread()`                                                                     |
+//! | `submit`     | `run_coroutine_threadsafe()`                                                      |
 //! | `sync`       | `Lock`, `Event`, `Semaphore`, `Condition`, `Barrier`                              |
 //! | `listener`   | native objects that are told when futures are done                                |
 //! | `queue`      | the native half of the queues                                                     |
@@ -46,11 +48,13 @@ mod sleep;
 mod sock;
 mod stdlib;
 mod streams;
+mod submit;
 mod sync;
 mod task;
 mod task_group;
 mod timeout;
 mod tls;
+mod to_thread;
 mod transport;
 mod wait;
 mod work;
@@ -81,6 +85,7 @@ fn _keep_no_more(py: Python<'_>) {
     handle::keep_no_more(py);
     wait::keep_no_more(py);
     future::keep_no_more(py);
+    ffi::bound_coroutine::keep_no_more(py);
 }
 
 #[pymodule]
@@ -95,6 +100,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     stdlib::load(py)?;
     ffi::records::prepare(py, &stdlib::get().task, &stdlib::get().future);
     ffi::context::prepare(py);
+    ffi::place::prepare(py);
     task::prepare();
     wait::prepare();
     combine::prepare(py)?;
@@ -105,12 +111,15 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("InternalError", py.get_type::<ffi::border::InternalError>())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     ffi::function::add_to(module)?;
+    ffi::bound_coroutine::add_to(module)?;
     wait::add_to(module)?;
     sleep::add_to(module)?;
     queue::add_to(module)?;
     timeout::add_to(module)?;
     task_group::add_to(module)?;
     work::add_to(module)?;
+    to_thread::add_to(module)?;
+    submit::add_to(module)?;
     sync::add_to(module)?;
     future::add_to(module)?;
     task::add_to(module)?;

@@ -8,7 +8,7 @@ use crate::event_loop::When;
 use crate::ffi::args::Signature;
 use crate::ffi::{Args, CoroutineFunction, Obj, This, call};
 use crate::stdlib;
-use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
+use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 const SIGNATURE: Signature<2> = Signature {
     function: "sleep",
@@ -28,11 +28,17 @@ static SLEEP: Kind = Kind {
         wait.alarm.cancel(wait.py(), &wait.home)?;
         raise(wait, exception)
     },
-    told: wake,
-    rung: time_is_up,
-    warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Sleep,
+    ..PLAIN
+};
+
+/// `sleep(0)`.
+static PASS: Kind = Kind {
+    begin: |wait| Ok(Next::Yield(Obj::none(wait.py()))),
+    resume: |wait| Ok(Next::Return(wait.value.get_or_none(wait.py()))),
+    thrown: raise,
+    ..SLEEP
 };
 
 fn begin(wait: This<'_, Wait>) -> PyResult<Next> {
@@ -65,7 +71,11 @@ fn begin(wait: This<'_, Wait>) -> PyResult<Next> {
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let sleep = |py: Python<'_>, args: Args<'_>| {
         let [delay, result] = args.parse(py, &SIGNATURE)?;
-        Wait::create(py, &SLEEP, delay.cloned(), result.cloned())
+        let kind = match delay {
+            Some(delay) if call::is_zero(delay) => &PASS,
+            Some(_) | None => &SLEEP,
+        };
+        Wait::create(py, kind, delay.cloned(), result.cloned())
     };
     let doc = "Wait for delay seconds and return result.\n\n\
         With a delay of 0 or less, other tasks get their turn once. Cancelling ends the wait at once.";

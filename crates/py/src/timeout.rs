@@ -17,12 +17,12 @@ use pyo3::types::PyType;
 use crate::event_loop::alarm::later;
 use crate::event_loop::{Alarm, Home, Rings};
 use crate::ffi::args::Signature;
-use crate::ffi::bound::Function;
+use crate::ffi::bound::{Function, add_function};
 use crate::ffi::gil::Global;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, class};
 use crate::stdlib;
 use crate::task::any;
-use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
+use crate::wait::{Kind, Next, PLAIN, Wait};
 
 /// A deadline for a block of code.
 #[derive(Default)]
@@ -180,13 +180,7 @@ static ENTER: Kind = Kind {
             None => Ok(Next::Return(owner)),
         }
     },
-    resume: |wait| Ok(Next::Return(Obj::none(wait.py()))),
-    thrown: raise,
-    told: wake,
-    rung: time_is_up,
-    warns: true,
-    #[cfg(feature = "observe")]
-    observed: roundel_core::WaitKind::Other,
+    ..PLAIN
 };
 
 static EXIT: Kind = Kind {
@@ -199,13 +193,7 @@ static EXIT: Kind = Kind {
         }
         Ok(Next::Return(Obj::none(py)))
     },
-    resume: |wait| Ok(Next::Return(Obj::none(wait.py()))),
-    thrown: raise,
-    told: wake,
-    rung: time_is_up,
-    warns: true,
-    #[cfg(feature = "observe")]
-    observed: roundel_core::WaitKind::Other,
+    ..PLAIN
 };
 
 fn enter(this: This<'_, TimeoutCore>) -> PyResult<Next> {
@@ -311,6 +299,18 @@ const LEAVE: Signature<3> = Signature {
     required: 3,
     positional: 3,
 };
+const TIMEOUT: Signature<1> = Signature {
+    function: "timeout",
+    names: ["delay"],
+    required: 1,
+    positional: 1,
+};
+const TIMEOUT_AT: Signature<1> = Signature {
+    function: "timeout_at",
+    names: ["when"],
+    required: 1,
+    positional: 1,
+};
 const NOTHING: Signature<0> = Signature {
     function: "Timeout.__aenter__",
     names: [],
@@ -318,30 +318,26 @@ const NOTHING: Signature<0> = Signature {
     positional: 0,
 };
 
-/// An async context manager that raises TimeoutError if its block takes longer than delay seconds.
-///
-/// With None there is no deadline until reschedule() sets one.
-#[pyfunction]
-fn timeout<'py>(py: Python<'py>, delay: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let (delay, event_loop) = (Obj::from(delay), stdlib::running_loop(py)?);
-    if delay.is_none() {
+fn timeout(py: Python<'_>, args: Args<'_>) -> PyResult<Obj> {
+    let [delay] = args.parse(py, &TIMEOUT)?;
+    let event_loop = stdlib::running_loop(py)?;
+    let Some(delay) = delay.filter(|delay| !delay.is_none()) else {
         return make(py, None);
-    }
+    };
     let home = Home::default();
     home.set(py, event_loop);
-    make(py, Some(later(py, &home, &delay)?))
+    make(py, Some(later(py, &home, delay)?))
 }
 
-/// As timeout(), for the time at which the loop's clock shows `when`.
-#[pyfunction]
-fn timeout_at<'py>(py: Python<'py>, when: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    make(py, some(&Obj::from(when)))
+fn timeout_at(py: Python<'_>, args: Args<'_>) -> PyResult<Obj> {
+    let [when] = args.parse(py, &TIMEOUT_AT)?;
+    make(py, when.and_then(some))
 }
 
-fn make(py: Python<'_>, when: Option<Obj>) -> PyResult<Bound<'_, PyAny>> {
+fn make(py: Python<'_>, when: Option<Obj>) -> PyResult<Obj> {
     let core = TimeoutCore::default();
     core.when.set(when);
-    Ok(class::create_derived(py, MADE.get(), core)?.into_bound(py))
+    class::create_derived(py, MADE.get(), core)
 }
 
 /// Tells timeout() which class to make.
@@ -411,8 +407,20 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .getter(c"_when", |this| Ok(this.when.get_or_none(this.py())))
         .getter(c"_task", |this| Ok(this.task.get_or_none(this.py())))
         .build(module, Base::Object)?;
-    module.add_function(wrap_pyfunction!(timeout, module)?)?;
-    module.add_function(wrap_pyfunction!(timeout_at, module)?)?;
+    add_function(
+        module,
+        c"timeout",
+        timeout,
+        c"timeout(delay)\n--\n\n\
+          An async context manager that raises TimeoutError if its block takes longer than delay seconds.\n\n\
+          With None there is no deadline until reschedule() sets one.",
+    )?;
+    add_function(
+        module,
+        c"timeout_at",
+        timeout_at,
+        c"timeout_at(when)\n--\n\nAs timeout(), for the time at which the loop's clock shows `when`.",
+    )?;
     module.add_function(wrap_pyfunction!(_make_timeouts_of, module)?)?;
     Ok(())
 }

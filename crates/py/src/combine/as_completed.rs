@@ -20,7 +20,7 @@ use crate::ffi::gil::Global;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, class};
 use crate::listener::{self, Listener};
 use crate::stdlib;
-use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
+use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 /// What `as_completed()` returns: an iterator of coroutines, and from Python 3.13 on an asynchronous one of futures.
 #[derive(Default)]
@@ -174,11 +174,9 @@ static NEXT: Kind = Kind {
         }
         raise(wait, exception)
     },
-    told: wake,
-    rung: time_is_up,
-    warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Gather,
+    ..PLAIN
 };
 
 fn take(wait: This<'_, Wait>) -> PyResult<Next> {

@@ -79,6 +79,15 @@ pub fn ended(py: Python<'_>, future: &Obj) -> PyResult<Ended> {
     call::call_method(py, future, intern!(py, "result"), []).map(Ended::Returned)
 }
 
+/// `future.result()` of a done future.
+pub fn result(py: Python<'_>, future: &Obj) -> PyResult<Obj> {
+    match ended(py, future)? {
+        Ended::Returned(value) => Ok(value),
+        Ended::Raised(exception) => Err(call::raised(py, &exception)),
+        Ended::Cancelled => Err(call::raised(py, &cancelled_error(py, future)?)),
+    }
+}
+
 /// The `CancelledError` that stands for this future's cancellation.
 pub fn cancelled_error(py: Python<'_>, future: &Obj) -> PyResult<Obj> {
     match future::with_exact(py, future, future::cancelled_error) {

@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PySet};
+use pyo3::types::{PyList, PySet, PyTuple};
 
 use super::ensure::{Ended, awaited_by, awaited_no_more, current_task, ended, keeps_records};
 use crate::event_loop::When;
@@ -12,7 +12,7 @@ use crate::ffi::{Args, CoroutineFunction, Obj, This, call};
 use crate::listener;
 use crate::stdlib;
 use crate::task::any::is_done;
-use crate::wait::{Kind, Next, Wait, raise, time_is_up};
+use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 const SIGNATURE: Signature<3> = Signature {
     function: "wait",
@@ -39,10 +39,9 @@ static WAIT: Kind = Kind {
         raise(wait, exception)
     },
     told,
-    rung: time_is_up,
-    warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Gather,
+    ..PLAIN
 };
 
 fn begin(wait: This<'_, Wait>) -> PyResult<Next> {
@@ -53,9 +52,10 @@ fn begin(wait: This<'_, Wait>) -> PyResult<Next> {
     let is_coroutine = |object: &Bound<'_, PyAny>| -> PyResult<bool> {
         stdlib.iscoroutine.bind(py).call1((object,))?.is_truthy()
     };
-    // Nearly always a set or a list, which is neither of the two.
-    let is_collection =
-        given.is_exact_instance_of::<PySet>() || given.is_exact_instance_of::<PyList>();
+    // Nearly always one of these, which are neither of the two.
+    let is_collection = given.is_exact_instance_of::<PySet>()
+        || given.is_exact_instance_of::<PyList>()
+        || given.is_exact_instance_of::<PyTuple>();
     if !is_collection
         && (stdlib.isfuture.bind(py).call1((given,))?.is_truthy()? || is_coroutine(given)?)
     {

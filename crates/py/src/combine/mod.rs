@@ -4,10 +4,14 @@
 //! (`listener`), and waiting itself (`wait`).
 
 mod as_completed;
-mod ensure;
+pub mod ensure;
 mod gather;
 mod many;
 mod shield;
+#[cfg(Py_3_12)]
+mod wait_for;
+#[cfg(not(Py_3_12))]
+#[path = "wait_for_by_task.rs"]
 mod wait_for;
 
 pub use as_completed::AsCompleted;

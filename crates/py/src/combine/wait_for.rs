@@ -2,21 +2,21 @@
 //!
 //! From Python 3.12 on the awaitable runs in the caller's task, inside what `timeout()` would be. The wait passes on
 //! what the awaitable yields, so the task parks on that and this costs nothing until the time is over. Python 3.11
-//! makes a task for it, with other rules: there asyncio's own function stays.
+//! makes a task for it, with other rules: that is `wait_for_by_task`.
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use super::ensure::{Ended, cancel, cancelled_error, ended, future_of};
+use super::ensure::{cancel, future_of, result};
 use crate::event_loop::When;
 use crate::ffi::args::Signature;
-use crate::ffi::{Args, CoroutineFunction, Obj, This, call};
+use crate::ffi::{Args, CoroutineFunction, Obj, This};
 use crate::listener;
 use crate::stdlib;
 use crate::task::any::{self, is_done};
 use crate::timeout;
 use crate::wait::delegate::{self, Step};
-use crate::wait::{Kind, Next, Wait, raise};
+use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 const SIGNATURE: Signature<2> = Signature {
     function: "wait_for",
@@ -49,15 +49,12 @@ static WAIT_FOR: Kind = Kind {
         }
         _ => follow(wait, delegate::throw(wait, &exception)),
     },
-    told: crate::wait::wake,
     rung: |wait| {
         wait.phase.set(phase::EXPIRING);
         let task = wait.value.get_or_none(wait.py());
         cancel(wait.py(), &task, &Obj::none(wait.py())).map(drop)
     },
-    warns: true,
-    #[cfg(feature = "observe")]
-    observed: roundel_core::WaitKind::Other,
+    ..PLAIN
 };
 
 fn begin(wait: This<'_, Wait>) -> PyResult<Next> {
@@ -153,19 +150,8 @@ fn cancelled(wait: This<'_, Wait>) -> PyResult<Next> {
     }
 }
 
-fn result(py: Python<'_>, future: &Obj) -> PyResult<Obj> {
-    match ended(py, future)? {
-        Ended::Returned(value) => Ok(value),
-        Ended::Raised(exception) => Err(call::raised(py, &exception)),
-        Ended::Cancelled => Err(call::raised(py, &cancelled_error(py, future)?)),
-    }
-}
-
 /// Adds the function to the module.
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    if !cfg!(Py_3_12) {
-        return Ok(());
-    }
     let function = |py: Python<'_>, args: Args<'_>| {
         let [awaitable, timeout] = args.parse(py, &SIGNATURE)?;
         Wait::create(py, &WAIT_FOR, awaitable.cloned(), timeout.cloned())

@@ -3,8 +3,6 @@
 //! Owns: setting and cancelling it, on our loops and on any other. Leaves out: what happens when it rings, which is
 //! [`Rings`], and who can be rung, which [`ring`] knows.
 
-use std::cell::Cell;
-
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
@@ -13,7 +11,7 @@ use roundel_core::TimerKey;
 use super::{Callback, Home, LoopCore, instant, time};
 use crate::combine::AsCompleted;
 use crate::ffi::bound::Function;
-use crate::ffi::{Native, Obj, This, Visitor, call};
+use crate::ffi::{Held, Native, Numbered, Obj, This, Visitor, call};
 use crate::timeout::TimeoutCore;
 use crate::wait::Wait;
 
@@ -25,18 +23,23 @@ pub trait Rings: Native {
     fn callable() -> &'static Function<Self>;
 }
 
-/// A timer, or none.
+/// A timer, or none: zero; on a loop of ours, its key, as a number; a handle of any other loop's.
 #[derive(Default)]
-pub struct Alarm(Cell<Set>);
+pub struct Alarm(Numbered);
 
-#[derive(Default)]
-enum Set {
-    #[default]
-    No,
-    /// On a loop of ours.
-    Key(TimerKey),
-    /// A handle of any other loop's.
-    Handle(Obj),
+/// Of the number that a key is: how many bits say which of a slot's timers it is. The kernel counts no further.
+const GENERATION_BITS: u32 = u32::BITS - TimerKey::GENERATIONS.leading_zeros();
+
+fn number_of(key: TimerKey) -> u64 {
+    (u64::from(key.index) << GENERATION_BITS | u64::from(key.generation)) + 1
+}
+
+fn key_of(number: u64) -> Option<TimerKey> {
+    let number = number.checked_sub(1)?;
+    Some(TimerKey {
+        index: u32::try_from(number >> GENERATION_BITS).ok()?,
+        generation: number as u32 & TimerKey::GENERATIONS,
+    })
 }
 
 /// When it rings.
@@ -68,7 +71,7 @@ impl Alarm {
             ))
         });
         let set = match ours {
-            Some(Ok(Some(key))) => Set::Key(key),
+            Some(Ok(Some(key))) => Held::Number(number_of(key)),
             Some(Err(error)) => return Err(error),
             Some(Ok(None)) | None => {
                 let callable = T::callable().bind(py, target)?;
@@ -77,10 +80,10 @@ impl Alarm {
                     When::Later(delay) => (intern!(py, "call_later"), delay),
                     When::At(when) => (intern!(py, "call_at"), when),
                 };
-                Set::Handle(call::call_method(py, &event_loop, name, [when, &callable])?)
+                Held::Object(call::call_method(py, &event_loop, name, [when, &callable])?)
             }
         };
-        drop(self.0.replace(set));
+        self.0.set(set);
         Ok(())
     }
 
@@ -97,15 +100,19 @@ impl Alarm {
         }
         let (event_loop, callable) = (home.object(py)?, T::callable().bind(py, target)?);
         let handle = call::call_method(py, &event_loop, intern!(py, "call_soon"), [&callable])?;
-        drop(self.0.replace(Set::Handle(handle)));
+        self.0.set(Held::Object(handle));
         Ok(())
     }
 
     /// Cancels it, if it is set.
     pub fn cancel(&self, py: Python<'_>, home: &Home) -> PyResult<()> {
-        match self.0.take() {
-            Set::No => Ok(()),
-            Set::Key(key) => {
+        let set = self.0.get();
+        self.over();
+        match set {
+            Held::Number(number) => {
+                let Some(key) = key_of(number) else {
+                    return Ok(());
+                };
                 let entry = home.with_ours(py, |event_loop| {
                     event_loop
                         .kernel_if_open()
@@ -114,7 +121,7 @@ impl Alarm {
                 drop(entry);
                 Ok(())
             }
-            Set::Handle(handle) => {
+            Held::Object(handle) => {
                 call::call_method(py, &handle, intern!(py, "cancel"), []).map(drop)
             }
         }
@@ -122,17 +129,12 @@ impl Alarm {
 
     /// It has rung.
     pub fn over(&self) {
-        drop(self.0.take());
+        self.0.set(Held::Number(0));
     }
 
     /// Shows the collector the handle.
     pub fn traverse(&self, visitor: &mut Visitor<'_>) {
-        // Taken out and put back: nothing else runs in between.
-        let set = self.0.take();
-        if let Set::Handle(handle) = &set {
-            visitor.object(handle);
-        }
-        self.0.set(set);
+        visitor.numbered(&self.0);
     }
 }
 

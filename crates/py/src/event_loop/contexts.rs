@@ -1,17 +1,20 @@
-//! The contexts of handles that were not given one: a snapshot that many share, and a copy to run them in.
+//! The contexts of handles and tasks that were not given one: a snapshot that many share, and a copy to run them in.
 //!
-//! `call_soon()` promises that the callback runs in a copy of the context as it is now. Seldom has anything been set
-//! since the call before, and seldom does a callback set anything. So the handles that are made while the content stays
-//! the same share one copy, which is never entered; a callback runs in a copy of that, and if this is afterwards as it
-//! was and nobody has seen it, the next callback runs in it. Whoever asks a handle for its context gets one of its own.
+//! `call_soon()` promises that the callback runs in a copy of the context as it is now, `create_task()` that the task does.
+//! Seldom has anything been set since the call before, and seldom does what runs set anything. So what is made while the
+//! content stays the same shares one copy, which is never entered; a callback or a step runs in a copy of that, and if
+//! this is afterwards as it was and nobody has seen it, the next one runs in it. Whoever asks for a context gets one that
+//! stays from then on, as does whatever has set something.
 //!
-//! Nothing is kept alive longer than by handles with copies of their own: a snapshot that no handle has any more goes.
+//! Owns: the snapshot and the copy of a loop ([`Contexts`]), the context of one handle or task ([`RunContext`]). Nothing
+//! is kept alive longer than by copies for each: a snapshot that nobody has any more goes.
 
 use pyo3::prelude::*;
 
-use crate::ffi::{Obj, Slot, Visitor, context};
+use super::LoopCore;
+use crate::ffi::{Marked, Obj, Slot, This, Visitor, context};
 
-/// What the next handle may share.
+/// What the next handle or task may share.
 #[derive(Default)]
 pub struct Contexts {
     snapshot: Slot,
@@ -21,7 +24,7 @@ pub struct Contexts {
 
 impl Contexts {
     /// A copy of the current context, never to be entered. `None` if sharing it is not possible.
-    pub fn snapshot(&self, py: Python<'_>) -> PyResult<Option<Obj>> {
+    fn snapshot(&self, py: Python<'_>) -> PyResult<Option<Obj>> {
         let Some(places) = context::places() else {
             return Ok(None);
         };
@@ -39,7 +42,7 @@ impl Contexts {
     }
 
     /// A copy of the snapshot to run in.
-    pub fn working_copy(&self, py: Python<'_>, snapshot: &Obj) -> PyResult<Obj> {
+    fn working_copy(&self, py: Python<'_>, snapshot: &Obj) -> PyResult<Obj> {
         if self.snapshot.as_ptr() == snapshot.as_ptr()
             && let Some(working) = self.working.take()
         {
@@ -48,25 +51,31 @@ impl Contexts {
         context::copy(py, snapshot)
     }
 
-    /// Takes a working copy back. Or not, if it is not what it was, or somebody else has it.
-    pub fn take_back(&self, snapshot: &Obj, working: Obj) -> Result<(), Obj> {
-        let same = working.is_unique()
+    /// Takes a working copy back. Or not, if it is not what it was, if somebody else has it, or if it is of another
+    /// snapshot: who has that one would need a new copy each time.
+    fn take_back(&self, snapshot: &Obj, working: Obj) -> Result<(), Obj> {
+        let same = self.snapshot.as_ptr() == snapshot.as_ptr()
+            && working.is_unique()
             && context::places().is_some_and(|places| places.have_same_content(snapshot, &working));
         if !same {
             return Err(working);
         }
-        if self.snapshot.as_ptr() == snapshot.as_ptr() {
-            self.working.set(working);
-        }
+        self.working.set(working);
         Ok(())
     }
 
-    /// To be called when a handle is gone: forgets the snapshot with the last one.
+    /// To be called when something has run: forgets the snapshot with the last who had it.
     #[inline]
     pub fn tidy(&self) {
         if self.snapshot.is_unique() {
             self.forget();
         }
+    }
+
+    /// The loop is about to sleep: what is only kept to be used again goes.
+    pub fn rest(&self) {
+        drop(self.working.take());
+        self.tidy();
     }
 
     /// Forgets both.
@@ -78,5 +87,124 @@ impl Contexts {
     pub fn traverse(&self, visitor: &mut Visitor<'_>) {
         visitor.slot(&self.snapshot);
         visitor.slot(&self.working);
+    }
+}
+
+/// The context of one handle or task; empty before `__init__`.
+#[derive(Default)]
+pub struct RunContext(Marked);
+
+/// One of its own.
+const OWN: u8 = 0;
+/// One that is shared, and never entered.
+const SNAPSHOT: u8 = 1;
+/// While it runs: a copy of the snapshot that nobody has been shown.
+const UNSEEN: u8 = 2;
+
+impl RunContext {
+    /// The given one, or what is current now.
+    pub fn new(event_loop: This<'_, LoopCore>, given: Option<&Obj>) -> PyResult<Self> {
+        let py = event_loop.py();
+        Ok(match given {
+            Some(context) => Self::own(context.clone()),
+            None => match event_loop.contexts.snapshot(py)? {
+                Some(snapshot) => Self(Marked::new(snapshot, SNAPSHOT)),
+                None => Self::own(context::copy_current(py)?),
+            },
+        })
+    }
+
+    /// The given one, or a copy of what is current now: for what belongs to another's loop.
+    pub fn without_loop(py: Python<'_>, given: Option<&Obj>) -> PyResult<Self> {
+        Ok(Self::own(match given {
+            Some(context) => context.clone(),
+            None => context::copy_current(py)?,
+        }))
+    }
+
+    fn own(context: Obj) -> Self {
+        Self(Marked::new(context, OWN))
+    }
+
+    /// Another one.
+    pub fn replace(&self, other: Self) {
+        let mark = other.0.mark();
+        self.0.set(other.0.take(), mark);
+    }
+
+    /// Runs `body` in it. `None` if there is none.
+    #[inline]
+    pub fn run<R>(
+        &self,
+        py: Python<'_>,
+        event_loop: Option<This<'_, LoopCore>>,
+        body: impl FnOnce() -> PyResult<R>,
+    ) -> PyResult<Option<R>> {
+        match event_loop {
+            Some(event_loop) if self.0.mark() == SNAPSHOT => self.run_in_copy(py, event_loop, body),
+            Some(_) | None => {
+                if self.0.is_empty() {
+                    return Ok(None);
+                }
+                let context = self.show(py)?;
+                context::run(py, &context, body).map(Some)
+            }
+        }
+    }
+
+    /// In a copy of the snapshot, which becomes the context if it does not stay what it was.
+    fn run_in_copy<R>(
+        &self,
+        py: Python<'_>,
+        event_loop: This<'_, LoopCore>,
+        body: impl FnOnce() -> PyResult<R>,
+    ) -> PyResult<Option<R>> {
+        let contexts = &event_loop.contexts;
+        let Some(snapshot) = self.0.take() else {
+            return Ok(None);
+        };
+        let working = match contexts.working_copy(py, &snapshot) {
+            Ok(working) => working,
+            Err(error) => {
+                self.0.set(snapshot, SNAPSHOT);
+                return Err(error);
+            }
+        };
+        self.0.set(working.clone(), UNSEEN);
+        let outcome = context::run(py, &working, body);
+        if self.0.mark() == UNSEEN {
+            drop(self.0.take());
+            match contexts.take_back(&snapshot, working) {
+                Ok(()) => self.0.set(snapshot, SNAPSHOT),
+                Err(working) => self.0.set(working, OWN),
+            }
+        }
+        outcome.map(Some)
+    }
+
+    /// The context, for somebody who looks: it stays from then on. None before `__init__`.
+    pub fn show(&self, py: Python<'_>) -> PyResult<Obj> {
+        match self.0.get() {
+            Some(snapshot) if self.0.mark() == SNAPSHOT => {
+                let own = context::copy(py, &snapshot)?;
+                self.0.set(own.clone(), OWN);
+                Ok(own)
+            }
+            Some(context) => {
+                self.0.set_mark(OWN);
+                Ok(context)
+            }
+            None => Ok(Obj::none(py)),
+        }
+    }
+
+    /// Shows the garbage collector the context.
+    pub fn traverse(&self, visitor: &mut Visitor<'_>) {
+        visitor.marked(&self.0);
+    }
+
+    /// Lets go of it.
+    pub fn clear(&self) {
+        self.0.set(None, OWN);
     }
 }

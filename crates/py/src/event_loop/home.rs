@@ -77,6 +77,15 @@ impl Home {
         This::<LoopCore>::instance(py, &object).map(use_it)
     }
 
+    /// Views the loop, which the caller holds, if it is ours.
+    #[inline]
+    pub fn view<'a>(&self, py: Python<'a>, event_loop: &'a Obj) -> Option<This<'a, LoopCore>> {
+        if self.0.mark() & OURS == 0 {
+            return None;
+        }
+        This::instance(py, event_loop)
+    }
+
     /// Whether the loop is in debug mode.
     pub fn debug(&self, py: Python<'_>) -> PyResult<bool> {
         if let Some(debug) = self.with_ours(py, |event_loop| event_loop.debug.get()) {

@@ -28,6 +28,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::ffi::place::Place;
 use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
 use crate::sock::{self, Left};
 use crate::stdlib;
@@ -36,6 +37,7 @@ use crate::task::Current;
 pub use alarm::{Alarm, Rings, When};
 pub use callback::Callback;
 use contexts::Contexts;
+pub use contexts::RunContext;
 pub use home::{Flag, Home};
 pub use sources::cancel_replaced;
 pub use watch::Watch;
@@ -64,6 +66,8 @@ pub struct LoopCore {
     task_factory: Slot,
     /// What a step has left in asyncio's record of current tasks.
     pub(crate) current: Cell<Current>,
+    /// Where in that record it is.
+    pub(crate) place_of_current: Place,
     /// Set where a turn runs a step, for the step to know.
     pub(crate) step_in_turn: Cell<bool>,
     /// The task that is in a step, for the probe.

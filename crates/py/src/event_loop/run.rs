@@ -44,7 +44,7 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
                     return world.wait(Some(Duration::ZERO), events);
                 }
                 slept = true;
-                this.contexts.forget();
+                this.contexts.rest();
                 tidied = task::tidy_current(this);
                 let outcome = gil::released(py, || world.wait(timeout, events));
                 asked = ask_own_clock(this, &kernel);
@@ -126,8 +126,12 @@ fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
             Some(handle) => Handle::run(handle, this),
             None => Ok(()),
         },
-        Callback::Step(_) => This::<Task>::instance(py, object).map_or(Ok(()), task::run_step),
-        Callback::Wakeup(_) => This::<Task>::instance(py, object).map_or(Ok(()), task::run_wakeup),
+        Callback::Step(_) => {
+            This::<Task>::instance(py, object).map_or(Ok(()), |task| task::run_step(task, this))
+        }
+        Callback::Wakeup(_) => {
+            This::<Task>::instance(py, object).map_or(Ok(()), |task| task::run_wakeup(task, this))
+        }
         Callback::Due(_) => alarm::ring(py, object),
         Callback::Told(_, done) => listener::tell(py, object, done),
         Callback::Start(_) => transport::start(py, object),

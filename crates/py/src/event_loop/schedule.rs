@@ -16,12 +16,11 @@ pub fn push(py: Python<'_>, home: &Home, callback: impl FnOnce() -> Callback) ->
         if event_loop.overridden.get() {
             return Ok(false);
         }
-        event_loop.check_open()?;
         if event_loop.debug.get() {
+            event_loop.check_open()?;
             check_thread(event_loop)?;
         }
-        let entry = callback();
-        event_loop.with_kernel(|kernel| kernel.call_soon(entry))?;
+        event_loop.with_kernel(|kernel| kernel.call_soon(callback()))?;
         Ok(true)
     });
     pushed.unwrap_or(Ok(false))

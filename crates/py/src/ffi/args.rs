@@ -110,7 +110,27 @@ impl<'a> Args<'a> {
     }
 
     /// Takes the arguments apart for a function without `*args`. `TypeError` as a Python function's otherwise.
+    #[inline]
     pub fn parse<const N: usize>(
+        &self,
+        py: Python<'_>,
+        signature: &Signature<N>,
+    ) -> PyResult<[Option<&'a Obj>; N]> {
+        // Nearly every call: as many as are taken, none of them by name.
+        if self.names.is_none() && self.positional <= signature.positional {
+            let mut found = [None; N];
+            for (place, value) in found.iter_mut().zip(self.values) {
+                *place = Some(value.get());
+            }
+            if self.positional >= signature.required {
+                return Ok(found);
+            }
+        }
+        self.parse_slowly(py, signature)
+    }
+
+    #[cold]
+    fn parse_slowly<const N: usize>(
         &self,
         py: Python<'_>,
         signature: &Signature<N>,

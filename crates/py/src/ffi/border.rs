@@ -12,8 +12,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::args::Args;
+use super::bound_coroutine::BoundCoroutine;
 use super::class::{Native, This};
 use super::coroutine::Resumed;
+use super::function::CoroutineFunction;
 use super::obj::Obj;
 
 pyo3::create_exception!(
@@ -377,7 +379,7 @@ where
                 // Null without an error ends an iteration with None.
                 Resumed::Returned(value) if value.is_none() => Ok(ptr::null_mut()),
                 Resumed::Returned(value) => {
-                    super::coroutine::indicate_stop(this.py(), &value)?;
+                    super::stop::indicate(this.py(), slf, &value)?;
                     Ok(ptr::null_mut())
                 }
                 Resumed::Raised(error) => Err(error),
@@ -403,10 +405,58 @@ pub(super) unsafe extern "C" fn bind_method(
     // SAFETY: the interpreter calls attached, with a valid function and an instance, None or null.
     unsafe {
         if instance.is_null() || instance == ffi::Py_None() {
-            Obj::from_borrowed(function).into_ptr()
-        } else {
-            PyMethod_New(function, instance)
+            return Obj::from_borrowed(function).into_ptr();
         }
+        let py = Python::assume_attached();
+        let callable = Obj::from_borrowed(function);
+        match This::<CoroutineFunction>::exact(py, &callable) {
+            Some(this) if this.is_bound_often() => guard(py, ptr::null_mut(), || {
+                let bound = BoundCoroutine::create(py, this.object(), Obj::from_borrowed(instance));
+                bound.map(Obj::into_ptr)
+            }),
+            Some(_) | None => PyMethod_New(function, instance),
+        }
+    }
+}
+
+/// Vectorcall of a [`BoundCoroutine`]: of the function, with the instance in front.
+pub(super) unsafe extern "C" fn call_bound(
+    callable: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter calls attached, with a bound object that the caller keeps alive, and with it the function
+    // and the instance; the arguments are as many as the count and the names say, and with the flag there is a place in
+    // front of them that may be used if it is put back.
+    unsafe {
+        let py = Python::assume_attached();
+        let this = This::<BoundCoroutine>::new(py, callable);
+        let (function, instance) = (this.function.as_ptr(), this.instance.as_ptr());
+        if function.is_null() || instance.is_null() {
+            return not_callable(callable, args, count, names);
+        }
+        let call = This::<CoroutineFunction>::new(py, function).vectorcall();
+        let positional = ffi::PyVectorcall_NARGS(count) as usize;
+        if count & ffi::PY_VECTORCALL_ARGUMENTS_OFFSET != 0 {
+            let first = args.sub(1).cast_mut();
+            let saved = first.replace(instance);
+            let result = call(function, first, positional + 1, names);
+            first.write(saved);
+            return result;
+        }
+        let named = if names.is_null() {
+            0
+        } else {
+            ffi::PyTuple_GET_SIZE(names) as usize
+        };
+        if positional + named == 0 {
+            return call(function, &raw const instance, 1, names);
+        }
+        let mut all = Vec::with_capacity(1 + positional + named);
+        all.push(instance);
+        all.extend_from_slice(std::slice::from_raw_parts(args, positional + named));
+        call(function, all.as_ptr(), positional + 1, names)
     }
 }
 

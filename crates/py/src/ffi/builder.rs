@@ -43,6 +43,7 @@ pub struct Builder<T> {
     stock: Option<Obj>,
     /// Where in the Rust value the function is that a call of an instance runs.
     vectorcall: Option<usize>,
+    flags: c_ulong,
     _class: PhantomData<T>,
 }
 
@@ -57,6 +58,7 @@ impl<T: Native> Builder<T> {
             coroutines: Vec::new(),
             stock: None,
             vectorcall: None,
+            flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC,
             _class: PhantomData,
         };
         builder.slot(ffi::Py_tp_doc, T::DOC.as_ptr().cast_mut().cast());
@@ -145,10 +147,17 @@ impl<T: Native> Builder<T> {
 
     /// Lets instances be called: the Rust value holds the function at this offset, for an instance its own. They bind
     /// to instances of a class that they are an attribute of, as functions do.
+    pub(super) fn function(mut self, vectorcall: usize) -> Self {
+        self.slot(ffi::Py_tp_descr_get, border::bind_method as *mut c_void);
+        self.flags |= ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
+        self.callable(vectorcall)
+    }
+
+    /// The same without binding.
     pub(super) fn callable(mut self, vectorcall: usize) -> Self {
         self.vectorcall = Some(vectorcall);
+        self.flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL;
         self.slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void);
-        self.slot(ffi::Py_tp_descr_get, border::bind_method as *mut c_void);
         self
     }
 
@@ -229,15 +238,6 @@ impl<T: Native> Builder<T> {
     {
         self.slot(ffi::Py_am_aiter, border::unary::<T, F> as *mut c_void);
         self.slot(ffi::Py_am_anext, border::unary::<T, G> as *mut c_void);
-        self
-    }
-
-    /// What `PyIter_Send` calls; the value sent is ignored.
-    pub fn send<F>(mut self, _function: F) -> Self
-    where
-        F: for<'a> Fn(This<'a, T>) -> PyResult<Resumed> + Copy,
-    {
-        self.slot(ffi::Py_am_send, border::send::<T, F> as *mut c_void);
         self
     }
 
@@ -375,16 +375,11 @@ impl<T: Native> Builder<T> {
             self.slot(ffi::Py_tp_getset, attributes.cast());
         }
         self.slot(0, ptr::null_mut());
-        let mut flags =
-            ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
-        if self.vectorcall.is_some() {
-            flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
-        }
         let mut spec = ffi::PyType_Spec {
             name: T::NAME.as_ptr(),
             basicsize: size as c_int,
             itemsize: 0,
-            flags: flags as c_uint,
+            flags: self.flags as c_uint,
             slots: self.slots.as_mut_ptr(),
         };
         // SAFETY: the spec and its tables are valid, `bases` is null or a type; the result is a new type or an error.

@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::sync::OnceLock;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -255,6 +256,18 @@ pub fn small_int(object: &Obj) -> Option<i64> {
         let value = ffi::PyLong_AsLongLongAndOverflow(object.as_ptr(), &raw mut overflow);
         (overflow == 0).then_some(value)
     }
+}
+
+/// Whether the object is the number 0 itself, which an interpreter has once.
+pub fn is_zero(object: &Obj) -> bool {
+    static ZERO: OnceLock<usize> = OnceLock::new();
+    // SAFETY: makes a number; a small one is kept by the interpreter, and only its address is.
+    let zero = ZERO.get_or_init(|| unsafe {
+        let zero = ffi::PyLong_FromLong(0);
+        ffi::Py_DECREF(zero);
+        zero.addr()
+    });
+    object.as_ptr().addr() == *zero
 }
 
 /// `dict[key] = value`.

@@ -40,12 +40,17 @@ pub fn send(py: Python<'_>, coroutine: &Obj) -> Resumed {
 
 /// `coroutine.throw(exception)`; an iterator without `throw` is left with it, as `await` does.
 pub fn throw(py: Python<'_>, coroutine: &Obj, exception: &Obj) -> Resumed {
-    let method = match coroutine.bind(py).getattr_opt(intern!(py, "throw")) {
-        Ok(Some(method)) => method,
-        Ok(None) => return Resumed::Raised(call::raised(py, exception)),
-        Err(error) => return Resumed::Raised(error),
+    let name = intern!(py, "throw");
+    let thrown = if call::is_plain_coroutine(coroutine) {
+        call::call_method(py, coroutine, name, [exception])
+    } else {
+        match coroutine.bind(py).getattr_opt(name) {
+            Ok(Some(method)) => call::call(py, &Obj::from(method), [exception]),
+            Ok(None) => return Resumed::Raised(call::raised(py, exception)),
+            Err(error) => return Resumed::Raised(error),
+        }
     };
-    match call::call(py, &Obj::from(method), [exception]) {
+    match thrown {
         Ok(yielded) => Resumed::Yielded(yielded),
         Err(error) => match stop_value(py, &error) {
             Some(value) => Resumed::Returned(value),
@@ -106,29 +111,4 @@ pub fn stop_value(py: Python<'_>, error: &PyErr) -> Option<Obj> {
         return None;
     }
     error.value(py).getattr("value").ok().map(Obj::from)
-}
-
-/// The `StopIteration` that carries a value out of an iterator.
-pub fn stop(py: Python<'_>, value: &Obj) -> PyResult<PyErr> {
-    indicate_stop(py, value)?;
-    Ok(PyErr::fetch(py))
-}
-
-/// Sets the error indicator to that `StopIteration`. The caller returns to the interpreter with it.
-pub(super) fn indicate_stop(py: Python<'_>, value: &Obj) -> PyResult<()> {
-    // SAFETY: a class and a value, both valid; sets the error indicator, as the interpreter's own iterators do.
-    unsafe {
-        let class = ffi::PyExc_StopIteration;
-        // The interpreter takes a tuple for the exception's arguments, and an exception for the one to raise.
-        if ffi::PyTuple_Check(value.as_ptr()) != 0
-            || ffi::PyExceptionInstance_Check(value.as_ptr()) != 0
-        {
-            let made = ffi::PyObject_CallOneArg(class, value.as_ptr());
-            let made = Obj::from_owned_or_err(py, made)?;
-            ffi::PyErr_SetObject(class, made.as_ptr());
-        } else {
-            ffi::PyErr_SetObject(class, value.as_ptr());
-        }
-    }
-    Ok(())
 }

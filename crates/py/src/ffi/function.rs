@@ -26,6 +26,7 @@ pub struct CoroutineFunction {
     vectorcall: ffi::vectorcallfunc,
     qualname: &'static str,
     doc: &'static str,
+    is_bound_often: bool,
     /// asyncio's own function, which says what the arguments are.
     stock: Slot,
 }
@@ -43,6 +44,7 @@ impl Native for CoroutineFunction {
             vectorcall: border::not_callable,
             qualname: "",
             doc: "",
+            is_bound_often: false,
             stock: Slot::default(),
         }
     }
@@ -64,6 +66,7 @@ impl CoroutineFunction {
             vectorcall: border::call_function::<F>,
             qualname,
             doc,
+            is_bound_often: false,
             stock: Slot::default(),
         }
     }
@@ -81,6 +84,7 @@ impl CoroutineFunction {
             vectorcall: border::call_method::<T, F>,
             qualname,
             doc,
+            is_bound_often: qualname.ends_with(".__aenter__") || qualname.ends_with(".__aexit__"),
             stock: Slot::default(),
         }
     }
@@ -101,6 +105,21 @@ impl CoroutineFunction {
             };
         }
         Ok(found)
+    }
+
+    /// Where a call of it goes.
+    pub(super) fn vectorcall(&self) -> ffi::vectorcallfunc {
+        self.vectorcall
+    }
+
+    /// `Class.method`
+    pub(super) fn qualname(&self) -> &'static str {
+        self.qualname
+    }
+
+    /// Whether it is one of the two that `async with` binds and calls.
+    pub(super) fn is_bound_often(&self) -> bool {
+        cfg!(not(Py_3_14)) && self.is_bound_often
     }
 
     /// The last part of the qualified name.
@@ -124,7 +143,7 @@ fn of_stock(this: This<'_, CoroutineFunction>, name: &str) -> PyResult<Obj> {
 /// Adds the class to the module.
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Builder::<CoroutineFunction>::new()
-        .callable(offset_of!(CoroutineFunction, vectorcall))
+        .function(offset_of!(CoroutineFunction, vectorcall))
         .repr(|this| {
             let place = this.as_ptr() as usize;
             let repr = format!("<function {} at {place:#x}>", this.qualname);

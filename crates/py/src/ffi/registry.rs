@@ -67,13 +67,15 @@ impl Registry {
     pub fn objects(&self, _py: Python<'_>) -> Vec<Obj> {
         let entries = self.entries.borrow();
         // One that is being freed by a derived class, which may run Python code before it gets to the native one, has no
-        // references and may not be given any. One that the collector has finalized is about to be taken apart; a weak
-        // set would have lost it by then.
+        // references and may not be given any. One that the collector has found to be garbage, or has finalized, is about
+        // to be taken apart; a weak set would have lost it by then.
         let live = |pointer: *mut ffi::PyObject| {
             // SAFETY: an object on the list has its memory, and is one that the collector knows.
             !pointer.is_null()
                 && unsafe {
-                    ffi::Py_REFCNT(pointer) > 0 && ffi::PyObject_GC_IsFinalized(pointer) == 0
+                    ffi::Py_REFCNT(pointer) > 0
+                        && ffi::PyObject_GC_IsFinalized(pointer) == 0
+                        && !is_being_collected(pointer)
                 }
         };
         let live = entries.objects.iter().filter(|pointer| live(**pointer));
@@ -81,4 +83,15 @@ impl Registry {
         live.map(|&pointer| unsafe { Obj::from_borrowed(pointer) })
             .collect()
     }
+}
+
+/// Whether the collector is at work and has found the object to be garbage; while it runs finalizers, nothing else is
+/// marked so. Up to Python 3.13, where this list is in use.
+///
+/// # Safety
+/// An object of a class with garbage collection.
+unsafe fn is_being_collected(object: *mut ffi::PyObject) -> bool {
+    const COLLECTING: usize = 0b10;
+    // SAFETY: the collector's two words stand in front of such an object; the second has its marks in the lowest bits.
+    cfg!(not(Py_3_14)) && unsafe { object.cast::<usize>().sub(1).read() & COLLECTING != 0 }
 }

@@ -11,7 +11,7 @@ use pyo3::types::{PyTraceback, PyType};
 use super::{Future, alive, state};
 use crate::ffi::args::Signature;
 use crate::ffi::coroutine::Resumed;
-use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, class};
+use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, class, stop};
 
 /// The iterator that `future.__await__()` returns.
 #[derive(Default)]
@@ -40,6 +40,9 @@ impl Native for FutureIter {
     }
     fn clear(&self) {
         self.future.set(None);
+    }
+    fn last(_this: This<'_, Self>) {
+        stop::let_go();
     }
 }
 
@@ -76,21 +79,6 @@ fn resume(this: This<'_, FutureIter>) -> PyResult<Resumed> {
     }
     this.future.set(None);
     state::result(awaited).map(Resumed::Returned)
-}
-
-/// As an iterator: the end carries the result in a `StopIteration`.
-fn next(this: This<'_, FutureIter>) -> PyResult<Option<Obj>> {
-    let py = this.py();
-    match resume(this)? {
-        Resumed::Yielded(future) => Ok(Some(future)),
-        Resumed::Returned(value) if value.is_none() => Ok(None),
-        Resumed::Returned(value) => {
-            let class = py.get_type::<pyo3::exceptions::PyStopIteration>();
-            // Made by hand: a tuple as the value would be taken for the exception's arguments.
-            Err(PyErr::from_value(class.call1((value.bind(py),))?))
-        }
-        Resumed::Raised(error) => Err(error),
-    }
 }
 
 const SEND: Signature<1> = Signature {
@@ -169,13 +157,16 @@ fn throw(this: This<'_, FutureIter>, args: Args<'_>) -> PyResult<Obj> {
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Builder::<FutureIter>::new()
         .iter(|this| Ok(Some(this.object())))
-        .iternext(next)
-        .send(resume)
+        .resumes(resume)
         .method(
             c"send",
-            |this, args| match args.parse(this.py(), &SEND).and_then(|_| next(this))? {
-                Some(future) => Ok(future),
-                None => Err(pyo3::exceptions::PyStopIteration::new_err(())),
+            |this, args| {
+                args.parse(this.py(), &SEND)?;
+                match resume(this)? {
+                    Resumed::Yielded(future) => Ok(future),
+                    Resumed::Returned(value) => Err(stop::stop(this.py(), &value)?),
+                    Resumed::Raised(error) => Err(error),
+                }
             },
             c"send($self, value, /)\n--\n\nAs next(); the value is ignored.",
         )

@@ -276,7 +276,7 @@ pub fn as_list(this: This<'_, Future>) -> PyResult<Obj> {
     for waiter in waiters.iter() {
         let (callback, context) = match waiter {
             Waiter::Callback(callback, context) => (callback.clone(), context.clone()),
-            Waiter::Native(native) => (callable(py, native)?, task::context_of(py, native)),
+            Waiter::Native(native) => (callable(py, native)?, task::context_of(py, native)?),
         };
         pairs.push(call::tuple(py, [&callback, &context].into_iter())?);
     }

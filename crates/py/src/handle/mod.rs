@@ -14,11 +14,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::event_loop::{Home, LoopCore};
+use crate::event_loop::{Home, LoopCore, RunContext};
 use crate::ffi::args::Signature;
-use crate::ffi::{
-    Base, Builder, Class, Marked, Native, Obj, Slot, This, Visitor, call, class, context,
-};
+use crate::ffi::{Base, Builder, Class, Marked, Native, Obj, Slot, This, Visitor, call, class};
 use crate::future::traceback_if_debug;
 use crate::stdlib;
 use crate::task::ends_the_run;
@@ -30,7 +28,7 @@ pub use timer::{TimerHandle, When};
 pub struct Handle {
     callback: Marked,
     args: Marked,
-    context: Marked,
+    context: RunContext,
     home: Home,
     rare: OnceCell<Box<Rare>>,
 }
@@ -42,13 +40,6 @@ const CANCELLED: u8 = 1;
 const ONE: u8 = 0;
 /// Of `args`: a tuple.
 const TUPLE: u8 = 1;
-
-/// Of `context`: this handle's own.
-const OWN: u8 = 0;
-/// Of `context`: one that is shared, and never entered.
-const SNAPSHOT: u8 = 1;
-/// Of `context`, while the callback runs: a copy of the snapshot that nobody has been shown.
-const UNSEEN: u8 = 2;
 
 /// What few handles have.
 #[derive(Default)]
@@ -82,9 +73,10 @@ impl Native for Handle {
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.home.traverse(visitor);
-        for slot in [&self.callback, &self.args, &self.context] {
+        for slot in [&self.callback, &self.args] {
             visitor.marked(slot);
         }
+        self.context.traverse(visitor);
         if let Some(rare) = self.rare.get() {
             for slot in [&rare.source_traceback, &rare.repr, &rare.when] {
                 visitor.slot(slot);
@@ -95,7 +87,7 @@ impl Native for Handle {
         self.home.clear();
         self.callback.set(None, self.callback.mark());
         self.args.set(None, ONE);
-        self.context.set(None, OWN);
+        self.context.clear();
         if let Some(rare) = self.rare.get() {
             for slot in [&rare.source_traceback, &rare.repr, &rare.when] {
                 slot.set(None);
@@ -141,13 +133,7 @@ impl Handle {
             1 => Marked::new(args.next().cloned(), ONE),
             _ => Marked::new(call::tuple(py, args)?, TUPLE),
         };
-        let context = match context {
-            Some(context) => Marked::new(context.clone(), OWN),
-            None => match event_loop.contexts.snapshot(py)? {
-                Some(snapshot) => Marked::new(snapshot, SNAPSHOT),
-                None => Marked::new(context::copy_current(py)?, OWN),
-            },
-        };
+        let context = RunContext::new(event_loop, context)?;
         let handle = Self {
             callback: Marked::new(callback.clone(), 0),
             args,
@@ -228,74 +214,17 @@ impl Handle {
         let Some(callback) = this.callback.get() else {
             return Ok(());
         };
-        let outcome = match event_loop {
-            Some(event_loop) if this.context.mark() == SNAPSHOT => {
-                Self::call_in_copy(this, event_loop, &callback)
+        let outcome = this.context.run(py, event_loop, || {
+            match (this.args.get(), this.args.mark()) {
+                (None, _) => call::call(py, &callback, []),
+                (Some(args), TUPLE) => call::call_tuple(py, &callback, &args),
+                (Some(arg), _) => call::call(py, &callback, [&arg]),
             }
-            Some(_) | None => match this.context.get() {
-                Some(context) => Self::call_in(this, &callback, &context),
-                None => return Ok(()),
-            },
-        };
+        });
         match outcome {
             Ok(_) => Ok(()),
             Err(error) if ends_the_run(py, &error) => Err(error),
             Err(error) => report_of(this, error),
-        }
-    }
-
-    /// In a copy of the snapshot, which becomes this handle's context if it does not stay what it was.
-    fn call_in_copy(
-        this: This<'_, Handle>,
-        event_loop: This<'_, LoopCore>,
-        callback: &Obj,
-    ) -> PyResult<Obj> {
-        let contexts = &event_loop.contexts;
-        let Some(snapshot) = this.context.take() else {
-            return Ok(Obj::none(this.py()));
-        };
-        let working = match contexts.working_copy(this.py(), &snapshot) {
-            Ok(working) => working,
-            Err(error) => {
-                this.context.set(snapshot, SNAPSHOT);
-                return Err(error);
-            }
-        };
-        this.context.set(working.clone(), UNSEEN);
-        let outcome = Self::call_in(this, callback, &working);
-        if this.context.mark() == UNSEEN {
-            drop(this.context.take());
-            match contexts.take_back(&snapshot, working) {
-                Ok(()) => this.context.set(snapshot, SNAPSHOT),
-                Err(working) => this.context.set(working, OWN),
-            }
-        }
-        outcome
-    }
-
-    #[inline]
-    fn call_in(this: This<'_, Handle>, callback: &Obj, context: &Obj) -> PyResult<Obj> {
-        let py = this.py();
-        context::run(py, context, || match (this.args.get(), this.args.mark()) {
-            (None, _) => call::call(py, callback, []),
-            (Some(args), TUPLE) => call::call_tuple(py, callback, &args),
-            (Some(arg), _) => call::call(py, callback, [&arg]),
-        })
-    }
-
-    /// The context, for somebody who looks: it is this handle's alone from then on.
-    fn context(&self, py: Python<'_>) -> PyResult<Obj> {
-        match self.context.get() {
-            Some(snapshot) if self.context.mark() == SNAPSHOT => {
-                let own = context::copy(py, &snapshot)?;
-                self.context.set(own.clone(), OWN);
-                Ok(own)
-            }
-            Some(context) => {
-                self.context.set_mark(OWN);
-                Ok(context)
-            }
-            None => Ok(Obj::none(py)),
         }
     }
 
@@ -421,7 +350,7 @@ fn with_handle<T: AsHandle>(builder: Builder<T>) -> Builder<T> {
         )
         .no_args(
             c"get_context",
-            |this| T::handle(this).context(this.py()),
+            |this| T::handle(this).context.show(this.py()),
             c"get_context($self, /)\n--\n\nThe contextvars.Context that the callback runs in.",
         )
         .no_args(
@@ -440,7 +369,7 @@ fn with_handle<T: AsHandle>(builder: Builder<T>) -> Builder<T> {
                 handle.args_tuple(this.py())
             }
         })
-        .getter(c"_context", |this| T::handle(this).context(this.py()))
+        .getter(c"_context", |this| T::handle(this).context.show(this.py()))
         .getter(c"_loop", |this| {
             Ok(T::handle(this).home.object_or_none(this.py()))
         })
@@ -471,13 +400,10 @@ fn initialise(this: This<'_, Handle>, given: [Option<&Obj>; 4]) -> PyResult<()> 
         Ok(args) => args.clone(),
         Err(_) => return Err(PyTypeError::new_err("args must be a tuple")),
     };
-    let context = match context.filter(|context| !context.is_none()) {
-        Some(context) => context.clone(),
-        None => context::copy_current(py)?,
-    };
+    let context = RunContext::without_loop(py, context.filter(|context| !context.is_none()))?;
     this.callback.set(callback.clone(), 0);
     this.args.set(Obj::from(args), TUPLE);
-    this.context.set(context, OWN);
+    this.context.replace(context);
     this.home.set(py, event_loop.clone());
     if let Some(rare) = this.rare.get() {
         rare.repr.set(None);

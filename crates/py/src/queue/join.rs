@@ -12,7 +12,7 @@ use super::{Line, bind_loop, owner};
 use crate::ffi::{Args, Obj, Slot, This, Visitor, call};
 use crate::stdlib;
 use crate::wait::delegate::{self, Step};
-use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
+use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 /// Whether all items are done, and who waits for that.
 pub struct Finished {
@@ -106,11 +106,9 @@ pub static JOIN: Kind = Kind {
             Ok(go_on(wait, delegate::throw(wait, &exception)?))
         }
     },
-    told: wake,
-    rung: time_is_up,
-    warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Queue,
+    ..PLAIN
 };
 
 pub fn join(queue: This<'_, super::Queue>, args: Args<'_>) -> PyResult<Obj> {

@@ -6,18 +6,16 @@ use pyo3::prelude::*;
 use super::hooks::{self, Hook};
 use super::{items, owner, raise_after};
 use crate::ffi::{Args, Obj, This, call};
-use crate::wait::{Kind, Next, Wait, time_is_up, wake};
+use crate::wait::{Kind, Next, PLAIN, Wait};
 
 pub static PUT: Kind = Kind {
     qualname: "Queue.put",
     begin: advance,
     resume: advance,
     thrown,
-    told: wake,
-    rung: time_is_up,
-    warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Queue,
+    ..PLAIN
 };
 
 pub fn put(queue: This<'_, super::Queue>, args: Args<'_>) -> PyResult<Obj> {

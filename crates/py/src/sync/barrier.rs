@@ -12,10 +12,10 @@ use pyo3::prelude::*;
 use super::condition::{self, ConditionCore, Flow};
 use super::enter::{self, Method};
 use super::lock::{self, LockCore};
-use super::{Binding, attribute_changes, given, owner};
+use super::{Binding, OfLoop, attribute_changes, given, owner, with_loop};
 use crate::ffi::gil::Global;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
-use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
+use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum State {
@@ -40,6 +40,8 @@ static CLASS: Class = Class::new();
 
 struct Shared {
     wait: Method,
+    /// The steps that asyncio's `wait()` is made of, which a derived class may have in its own way.
+    steps: [Method; 4],
     stock: Obj,
     /// asyncio's names of the states.
     states: [(State, Obj); 4],
@@ -64,6 +66,12 @@ impl Native for BarrierCore {
     fn clear(&self) {
         self.binding.clear();
         self.condition.set(None);
+    }
+}
+
+impl OfLoop for BarrierCore {
+    fn binding(&self) -> &Binding {
+        &self.binding
     }
 }
 
@@ -235,11 +243,9 @@ static WAIT: Kind = Kind {
             waited(place, flow)
         })
     },
-    told: wake,
-    rung: time_is_up,
-    warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Barrier,
+    ..PLAIN
 };
 
 static ENTER: Kind = Kind {
@@ -298,6 +304,16 @@ static ABORT: Kind = Kind {
     ..RESET
 };
 
+fn are_own_steps(this: This<'_, BarrierCore>) -> PyResult<bool> {
+    let barrier = this.lend();
+    for step in &SHARED.get().steps {
+        if !step.is_own(this.py(), &this.binding, &barrier)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// A coroutine method: native if the condition is, else asyncio's own.
 fn coroutine(
     this: This<'_, BarrierCore>,
@@ -309,6 +325,7 @@ fn coroutine(
     enter::no_arguments(py, kind.qualname, args)?;
     let condition = this.condition.get_or_none(py);
     let is_native = is_native
+        && are_own_steps(this)?
         && match This::<ConditionCore>::instance(py, &condition) {
             Some(condition) => condition::is_all_native(condition)?,
             None => false,
@@ -379,9 +396,17 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .getattr("_BarrierState")?;
     let named =
         |state, name| -> PyResult<(State, Obj)> { Ok((state, states.getattr(name)?.into())) };
+    let stock = Obj::from(stock);
+    let step = |name| Method::of(py, &stock, name);
     SHARED.set(Shared {
         wait: Method::of(py, &class, "wait")?,
-        stock: stock.into(),
+        steps: [
+            step("_block")?,
+            step("_release")?,
+            step("_wait")?,
+            step("_exit")?,
+        ],
+        stock: stock.clone(),
         states: [
             named(State::Filling, "FILLING")?,
             named(State::Draining, "DRAINING")?,
@@ -394,17 +419,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 fn attributes(builder: Builder<BarrierCore>) -> Builder<BarrierCore> {
-    builder
-        .no_args(
-            c"_get_loop",
-            |this| this.binding.event_loop(&this),
-            c"_get_loop($self, /)\n--\n\nThe running loop, which from now on is the only one.",
-        )
-        .property(
-            c"_loop",
-            |this| Ok(this.binding.get(this.py())),
-            |this, value| this.binding.set(value),
-        )
+    with_loop(builder)
         .property(
             c"_cond",
             |this| Ok(this.condition.get_or_none(this.py())),

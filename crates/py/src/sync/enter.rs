@@ -9,11 +9,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::Binding;
+use super::{Binding, OfLoop};
 use crate::ffi::args::Signature;
-use crate::ffi::{Args, Obj, call, class};
+use crate::ffi::{Args, Builder, Obj, call, class};
 use crate::wait::delegate::{self, Step};
-use crate::wait::{Kind, Next, raise, time_is_up, wake};
+use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 /// A method of a native class, by name.
 pub struct Method {
@@ -51,6 +51,16 @@ impl Method {
         Ok(is_own)
     }
 
+    /// Calls `object.name(*args)`, which is another's.
+    pub fn call<const N: usize>(
+        &self,
+        py: Python<'_>,
+        object: &Obj,
+        args: [&Obj; N],
+    ) -> PyResult<Obj> {
+        call::call_method(py, object, self.name.bind(py).cast::<PyString>()?, args)
+    }
+
     /// Whether the callable is this method bound to the object.
     pub fn is_bound(&self, py: Python<'_>, object: &Obj, callable: &Obj) -> PyResult<bool> {
         let get = intern!(py, "__get__");
@@ -64,17 +74,66 @@ pub struct Methods {
     pub acquire: Method,
     pub release: Method,
     pub locked: Method,
+    /// What `release()` calls in its turn.
+    pub wake: Method,
 }
 
 impl Methods {
     /// Those of the class.
-    pub fn of(py: Python<'_>, class: &Obj) -> PyResult<Self> {
+    pub fn of(py: Python<'_>, class: &Obj, wake: &str) -> PyResult<Self> {
         Ok(Self {
             acquire: Method::of(py, class, "acquire")?,
             release: Method::of(py, class, "release")?,
             locked: Method::of(py, class, "locked")?,
+            wake: Method::of(py, class, wake)?,
         })
     }
+}
+
+/// What `async with` takes and gives back.
+pub(super) trait Enters: OfLoop {
+    /// `Class.__aenter__`
+    const AENTER: &'static str;
+    /// `Class.__aexit__`
+    const AEXIT: &'static str;
+    /// The waits of a class whose `acquire()` and `release()` are its own.
+    fn kinds() -> (&'static Kind, &'static Kind);
+    /// These methods.
+    fn methods() -> &'static Methods;
+}
+
+/// `__aenter__` and `__aexit__`.
+pub(super) fn with_async_with<T: Enters>(builder: Builder<T>) -> Builder<T> {
+    builder
+        .coroutine(
+            T::AENTER,
+            |this, args| {
+                let py = this.py();
+                no_arguments(py, T::AENTER, args)?;
+                let object = this.object();
+                let own = T::methods().acquire.is_own(py, this.binding(), &object)?;
+                let kind = if own { T::kinds().0 } else { &ENTER };
+                Wait::create(py, kind, Some(object), None)
+            },
+            "Take it.",
+        )
+        .coroutine(
+            T::AEXIT,
+            |this, args| {
+                let py = this.py();
+                exit_arguments(py, T::AEXIT, args)?;
+                let object = this.object();
+                let own = T::methods().release.is_own(py, this.binding(), &object)?;
+                let kind = if own { T::kinds().1 } else { &EXIT };
+                Wait::create(py, kind, Some(object), None)
+            },
+            "Give it back.",
+        )
+}
+
+/// What an `acquire()` gives: `True`; as `__aenter__`, None.
+pub(super) fn got_true(py: Python<'_>) -> Obj {
+    Obj::bool(py, true)
 }
 
 /// `TypeError` if there are any.
@@ -117,11 +176,7 @@ pub static ENTER: Kind = Kind {
     },
     resume: |wait| Ok(entered(wait.py(), delegate::resume(wait)?)),
     thrown: |wait, exception| Ok(entered(wait.py(), delegate::throw(wait, &exception)?)),
-    told: wake,
-    rung: time_is_up,
-    warns: true,
-    #[cfg(feature = "observe")]
-    observed: roundel_core::WaitKind::Other,
+    ..PLAIN
 };
 
 /// `self.release()`.

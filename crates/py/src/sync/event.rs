@@ -6,9 +6,9 @@ use std::ffi::CStr;
 use pyo3::prelude::*;
 
 use super::queue::Waiters;
-use super::{Binding, enter, owner};
+use super::{Binding, OfLoop, Queued, enter, owner, with_waiters};
 use crate::ffi::{Base, Builder, Class, Native, Obj, This, Visitor};
-use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
+use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 /// The native half of an event.
 #[derive(Default)]
@@ -39,6 +39,18 @@ impl Native for EventCore {
     }
 }
 
+impl OfLoop for EventCore {
+    fn binding(&self) -> &Binding {
+        &self.binding
+    }
+}
+
+impl Queued for EventCore {
+    fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+}
+
 static WAIT: Kind = Kind {
     qualname: "Event.wait",
     begin: |wait| {
@@ -59,11 +71,9 @@ static WAIT: Kind = Kind {
         leave(wait)?;
         raise(wait, exception)
     },
-    told: wake,
-    rung: time_is_up,
-    warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Event,
+    ..PLAIN
 };
 
 fn leave(wait: This<'_, Wait>) -> PyResult<()> {
@@ -76,7 +86,7 @@ fn leave(wait: This<'_, Wait>) -> PyResult<()> {
 /// Adds the class to the module.
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    Builder::<EventCore>::new()
+    let builder = Builder::<EventCore>::new()
         .in_place_of(&py.import("asyncio")?.getattr("Event")?.into())
         .coroutine(
             "Event.wait",
@@ -109,21 +119,6 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             |this| Ok(Obj::bool(this.py(), this.value.get())),
             c"is_set($self, /)\n--\n\nWhether the flag is set.",
         )
-        .no_args(
-            c"_get_loop",
-            |this| this.binding.event_loop(&this),
-            c"_get_loop($self, /)\n--\n\nThe running loop, which from now on is the only one.",
-        )
-        .property(
-            c"_loop",
-            |this| Ok(this.binding.get(this.py())),
-            |this, value| this.binding.set(value),
-        )
-        .property(
-            c"_waiters",
-            |this| Ok(this.waiters.get(this.py())),
-            |this, value| this.waiters.set(this.py(), value),
-        )
         .property(
             c"_value",
             |this| Ok(Obj::bool(this.py(), this.value.get())),
@@ -133,6 +128,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 Ok(())
             },
         )
-        .build(module, Base::Object)?;
+        ;
+    with_waiters(builder).build(module, Base::Object)?;
     Ok(())
 }

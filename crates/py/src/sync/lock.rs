@@ -6,12 +6,14 @@ use std::ffi::CStr;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use super::enter::{self, Methods};
+use super::enter::{self, Enters, Methods, got_true};
 use super::queue::Waiters;
-use super::{Binding, attribute_changes, is_cancelled_error, owner};
+use super::{
+    Binding, OfLoop, Queued, attribute_changes, given, is_cancelled_error, owner, with_waiters,
+};
 use crate::ffi::gil::Global;
 use crate::ffi::{Base, Builder, Class, Native, Obj, This, Visitor};
-use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
+use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 /// The native half of a lock.
 #[derive(Default)]
@@ -43,6 +45,18 @@ impl Native for LockCore {
     fn clear(&self) {
         self.binding.clear();
         self.waiters.clear();
+    }
+}
+
+impl OfLoop for LockCore {
+    fn binding(&self) -> &Binding {
+        &self.binding
+    }
+}
+
+impl Queued for LockCore {
+    fn waiters(&self) -> &Waiters {
+        &self.waiters
     }
 }
 
@@ -83,9 +97,18 @@ pub fn woken(this: This<'_, LockCore>, wait: This<'_, Wait>) {
 pub fn given_up(this: This<'_, LockCore>, wait: This<'_, Wait>, exception: &Obj) -> PyResult<()> {
     this.waiters.remove(wait);
     if is_cancelled_error(wait.py(), exception)? && !this.locked.get() {
-        this.waiters.wake_first(wait.py())?;
+        wake_first(this)?;
     }
     Ok(())
+}
+
+/// Wakes the first, in a derived class's way if it has one.
+fn wake_first(this: This<'_, LockCore>) -> PyResult<()> {
+    let (py, lock, own) = (this.py(), this.lend(), &METHODS.get().wake);
+    if own.is_own(py, &this.binding, &lock)? {
+        return this.waiters.wake_first(py);
+    }
+    own.call(py, &lock, []).map(drop)
 }
 
 /// `release()`.
@@ -95,7 +118,7 @@ pub fn release(this: This<'_, LockCore>) -> PyResult<()> {
     }
     #[cfg(feature = "observe")]
     this.holder.set(None);
-    this.waiters.wake_first(this.py())
+    wake_first(this)
 }
 
 fn begin(wait: This<'_, Wait>, got: fn(Python<'_>) -> Obj) -> PyResult<Next> {
@@ -121,20 +144,14 @@ fn thrown(wait: This<'_, Wait>, exception: Obj) -> PyResult<Next> {
     raise(wait, exception)
 }
 
-fn got_true(py: Python<'_>) -> Obj {
-    Obj::bool(py, true)
-}
-
 static ACQUIRE: Kind = Kind {
     qualname: "Lock.acquire",
     begin: |wait| begin(wait, got_true),
     resume: |wait| resume(wait, got_true),
     thrown,
-    told: wake,
-    rung: time_is_up,
-    warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Lock,
+    ..PLAIN
 };
 
 /// `__aenter__` of a lock whose `acquire()` is its own.
@@ -156,10 +173,21 @@ pub static EXIT: Kind = Kind {
     ..ACQUIRE
 };
 
+impl Enters for LockCore {
+    const AENTER: &'static str = "Lock.__aenter__";
+    const AEXIT: &'static str = "Lock.__aexit__";
+    fn kinds() -> (&'static Kind, &'static Kind) {
+        (&ENTER, &EXIT)
+    }
+    fn methods() -> &'static Methods {
+        METHODS.get()
+    }
+}
+
 /// Adds the class to the module.
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    let class = Builder::<LockCore>::new()
+    let builder = Builder::<LockCore>::new()
         .in_place_of(&py.import("asyncio")?.getattr("Lock")?.into())
         .setattr(|this, name| attribute_changes(this.py(), &this.binding, name))
         .coroutine(
@@ -169,28 +197,6 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 Wait::create(this.py(), &ACQUIRE, Some(this.object()), None)
             },
             "Wait until the lock is free and take it. True.",
-        )
-        .coroutine(
-            "Lock.__aenter__",
-            |this, args| {
-                enter::no_arguments(this.py(), "Lock.__aenter__", args)?;
-                let lock = this.object();
-                let own = METHODS.get().acquire.is_own(this.py(), &this.binding, &lock)?;
-                let kind = if own { &ENTER } else { &enter::ENTER };
-                Wait::create(this.py(), kind, Some(lock), None)
-            },
-            "Take the lock.",
-        )
-        .coroutine(
-            "Lock.__aexit__",
-            |this, args| {
-                enter::exit_arguments(this.py(), "Lock.__aexit__", args)?;
-                let lock = this.object();
-                let own = METHODS.get().release.is_own(this.py(), &this.binding, &lock)?;
-                let kind = if own { &EXIT } else { &enter::EXIT };
-                Wait::create(this.py(), kind, Some(lock), None)
-            },
-            "Give the lock back.",
         )
         .no_args(
             c"release",
@@ -207,31 +213,17 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             |this| this.waiters.wake_first(this.py()).map(|()| Obj::none(this.py())),
             c"_wake_up_first($self, /)\n--\n\nWake whoever has waited longest.",
         )
-        .no_args(
-            c"_get_loop",
-            |this| this.binding.event_loop(&this),
-            c"_get_loop($self, /)\n--\n\nThe running loop, which from now on is the only one.",
-        )
-        .property(
-            c"_loop",
-            |this| Ok(this.binding.get(this.py())),
-            |this, value| this.binding.set(value),
-        )
-        .property(
-            c"_waiters",
-            |this| Ok(this.waiters.get(this.py())),
-            |this, value| this.waiters.set(this.py(), value),
-        )
         .property(
             c"_locked",
             |this| Ok(Obj::bool(this.py(), this.locked.get())),
             |this, value| {
-                let value = super::given(value)?;
+                let value = given(value)?;
                 this.locked.set(value.bind(this.py()).is_truthy()?);
                 Ok(())
             },
         )
-        .build(module, Base::Object)?;
-    METHODS.set(Methods::of(py, &class)?);
+        ;
+    let class = enter::with_async_with(with_waiters(builder)).build(module, Base::Object)?;
+    METHODS.set(Methods::of(py, &class, "_wake_up_first")?);
     Ok(())
 }

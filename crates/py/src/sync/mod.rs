@@ -23,9 +23,10 @@ use std::cell::Cell;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
 use pyo3::prelude::*;
 
-use crate::ffi::{Native, Obj, Slot, This, Visitor};
+use crate::ffi::{Builder, Native, Obj, Slot, This, Visitor};
 use crate::stdlib;
 use crate::wait::Wait;
+use queue::Waiters;
 
 /// The loop that something belongs to from the first wait on, and whether methods of the instance were replaced.
 #[derive(Default)]
@@ -79,6 +80,40 @@ impl Binding {
     }
 }
 
+/// What belongs to a loop from the first wait on.
+trait OfLoop: Native {
+    fn binding(&self) -> &Binding;
+}
+
+/// What tasks wait at.
+trait Queued: OfLoop {
+    fn waiters(&self) -> &Waiters;
+}
+
+/// What all have of asyncio's: the loop.
+fn with_loop<T: OfLoop>(builder: Builder<T>) -> Builder<T> {
+    builder
+        .no_args(
+            c"_get_loop",
+            |this| this.binding().event_loop(&this),
+            c"_get_loop($self, /)\n--\n\nThe running loop, which from now on is the only one.",
+        )
+        .property(
+            c"_loop",
+            |this| Ok(this.binding().get(this.py())),
+            |this, value| this.binding().set(value),
+        )
+}
+
+/// The loop, and who waits.
+fn with_waiters<T: Queued>(builder: Builder<T>) -> Builder<T> {
+    with_loop(builder).property(
+        c"_waiters",
+        |this| Ok(this.waiters().get(this.py())),
+        |this, value| this.waiters().set(this.py(), value),
+    )
+}
+
 /// What a setter was given; `AttributeError` for `del`.
 fn given(value: Option<Obj>) -> PyResult<Obj> {
     value.ok_or_else(|| PyAttributeError::new_err("cannot delete attribute"))
@@ -86,7 +121,20 @@ fn given(value: Option<Obj>) -> PyResult<Obj> {
 
 /// Notes that an attribute of the instance stands in front of a method.
 fn attribute_changes(py: Python<'_>, binding: &Binding, name: &Obj) {
-    const CALLED: [&str; 5] = ["acquire", "release", "locked", "wait", "notify"];
+    const CALLED: [&str; 12] = [
+        "acquire",
+        "release",
+        "locked",
+        "wait",
+        "notify",
+        "_wake_up_first",
+        "_wake_up_next",
+        "_notify",
+        "_block",
+        "_release",
+        "_wait",
+        "_exit",
+    ];
     if name
         .bind(py)
         .extract::<&str>()

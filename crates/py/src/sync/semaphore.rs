@@ -10,12 +10,14 @@ use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::enter::{self, Methods};
+use super::enter::{self, Enters, Methods, got_true};
 use super::queue::{self, Waiters};
-use super::{Binding, attribute_changes, given, is_cancelled_error, owner};
+use super::{
+    Binding, OfLoop, Queued, attribute_changes, given, is_cancelled_error, owner, with_waiters,
+};
 use crate::ffi::gil::Global;
 use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
-use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
+use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 /// A number of any kind.
 #[derive(Default)]
@@ -106,6 +108,18 @@ impl Native for SemaphoreCore {
     }
 }
 
+impl OfLoop for SemaphoreCore {
+    fn binding(&self) -> &Binding {
+        &self.binding
+    }
+}
+
+impl Queued for SemaphoreCore {
+    fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+}
+
 fn is_locked(this: This<'_, SemaphoreCore>) -> PyResult<bool> {
     let py = this.py();
     Ok(this.value.is_zero(py)? || !this.waiters.all_cancelled(py)?)
@@ -127,13 +141,22 @@ fn wake_next(this: This<'_, SemaphoreCore>) -> PyResult<bool> {
 
 fn release(this: This<'_, SemaphoreCore>) -> PyResult<()> {
     this.value.add(this.py(), 1)?;
-    wake_next(this).map(drop)
+    wake_next_or_other(this).map(drop)
+}
+
+/// Wakes the next, in a derived class's way if it has one.
+fn wake_next_or_other(this: This<'_, SemaphoreCore>) -> PyResult<bool> {
+    let (py, semaphore, own) = (this.py(), this.lend(), &METHODS.get().wake);
+    if own.is_own(py, &this.binding, &semaphore)? {
+        return wake_next(this);
+    }
+    own.call(py, &semaphore, [])?.bind(py).is_truthy()
 }
 
 /// A wait is over: others may have come while the places that are free were promised to those in front of them.
 fn wake_others(this: This<'_, SemaphoreCore>) -> PyResult<()> {
     while this.value.is_positive(this.py())? {
-        if !wake_next(this)? || !*WAKES_MANY.get() {
+        if !wake_next_or_other(this)? || !*WAKES_MANY.get() {
             break;
         }
     }
@@ -186,7 +209,7 @@ fn thrown(wait: This<'_, Wait>, exception: Obj) -> PyResult<Next> {
         if *WAKES_MANY.get() {
             wake_others(semaphore)
         } else if returned {
-            wake_next(semaphore).map(drop)
+            wake_next_or_other(semaphore).map(drop)
         } else {
             Ok(())
         }
@@ -194,20 +217,14 @@ fn thrown(wait: This<'_, Wait>, exception: Obj) -> PyResult<Next> {
     raise(wait, exception)
 }
 
-fn got_true(py: Python<'_>) -> Obj {
-    Obj::bool(py, true)
-}
-
 static ACQUIRE: Kind = Kind {
     qualname: "Semaphore.acquire",
     begin: |wait| begin(wait, got_true),
     resume: |wait| resume(wait, got_true),
     thrown,
-    told: wake,
-    rung: time_is_up,
-    warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Semaphore,
+    ..PLAIN
 };
 
 static ENTER: Kind = Kind {
@@ -226,6 +243,17 @@ static EXIT: Kind = Kind {
     thrown: raise,
     ..ACQUIRE
 };
+
+impl Enters for SemaphoreCore {
+    const AENTER: &'static str = "Semaphore.__aenter__";
+    const AEXIT: &'static str = "Semaphore.__aexit__";
+    fn kinds() -> (&'static Kind, &'static Kind) {
+        (&ENTER, &EXIT)
+    }
+    fn methods() -> &'static Methods {
+        METHODS.get()
+    }
+}
 
 /// The native half of a bounded semaphore.
 #[derive(Default)]
@@ -273,7 +301,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // Since then it says whether it woke anybody.
     let woken = stock.call0()?.call_method0("_wake_up_next")?;
     WAKES_MANY.set(!woken.is_none());
-    let class = Builder::<SemaphoreCore>::new()
+    let builder = Builder::<SemaphoreCore>::new()
         .in_place_of(&stock.into())
         .setattr(|this, name| attribute_changes(this.py(), &this.binding, name))
         .coroutine(
@@ -283,34 +311,6 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 Wait::create(this.py(), &ACQUIRE, Some(this.object()), None)
             },
             "Wait until there is a place and take it. True.",
-        )
-        .coroutine(
-            "Semaphore.__aenter__",
-            |this, args| {
-                enter::no_arguments(this.py(), "Semaphore.__aenter__", args)?;
-                let object = this.object();
-                let own = METHODS
-                    .get()
-                    .acquire
-                    .is_own(this.py(), &this.binding, &object)?;
-                let kind = if own { &ENTER } else { &enter::ENTER };
-                Wait::create(this.py(), kind, Some(object), None)
-            },
-            "Take a place.",
-        )
-        .coroutine(
-            "Semaphore.__aexit__",
-            |this, args| {
-                enter::exit_arguments(this.py(), "Semaphore.__aexit__", args)?;
-                let object = this.object();
-                let own = METHODS
-                    .get()
-                    .release
-                    .is_own(this.py(), &this.binding, &object)?;
-                let kind = if own { &EXIT } else { &enter::EXIT };
-                Wait::create(this.py(), kind, Some(object), None)
-            },
-            "Give the place back.",
         )
         .no_args(
             c"release",
@@ -335,21 +335,6 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             },
             c"_wake_up_next($self, /)\n--\n\nGive a place to whoever has waited longest.",
         )
-        .no_args(
-            c"_get_loop",
-            |this| this.binding.event_loop(&this),
-            c"_get_loop($self, /)\n--\n\nThe running loop, which from now on is the only one.",
-        )
-        .property(
-            c"_loop",
-            |this| Ok(this.binding.get(this.py())),
-            |this, value| this.binding.set(value),
-        )
-        .property(
-            c"_waiters",
-            |this| Ok(this.waiters.get(this.py())),
-            |this, value| this.waiters.set(this.py(), value),
-        )
         .property(
             c"_value",
             |this| Ok(this.value.get(this.py())),
@@ -357,9 +342,9 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 this.value.set(given(value)?);
                 Ok(())
             },
-        )
-        .build(module, Base::Object)?;
-    METHODS.set(Methods::of(py, &class)?);
+        );
+    let class = enter::with_async_with(with_waiters(builder)).build(module, Base::Object)?;
+    METHODS.set(Methods::of(py, &class, "_wake_up_next")?);
     Builder::<BoundedSemaphoreCore>::new()
         .no_args(
             c"release",

@@ -21,14 +21,12 @@ pub fn while_current(this: This<'_, Task>, body: impl FnOnce() -> PyResult<()>) 
     let (event_loop, task) = (this.future.home.object(py)?, this.object());
     match &stdlib::get().current_tasks {
         Some(tasks) => {
-            if let Some(outcome) = in_a_row(this, tasks, &event_loop, &task) {
+            if let Some(ours) = this.future.home.view(py, &event_loop)
+                && let Some(outcome) = in_a_row(ours, tasks, &event_loop, &task)
+            {
                 outcome?;
                 let outcome = body();
-                this.future.home.with_ours(py, |event_loop| {
-                    event_loop
-                        .current
-                        .set(Current::Left(task.as_ptr() as usize));
-                });
+                ours.current.set(Current::Left(task.as_ptr()));
                 return outcome;
             }
             if let Some(running) = call::dict_get(py, tasks, &event_loop)? {
@@ -68,32 +66,37 @@ pub enum Current {
     #[default]
     None,
     /// The task of a step that is over, by its address; the dict keeps it alive.
-    Left(usize),
+    Left(*mut pyo3::ffi::PyObject),
 }
 
 /// Makes the task current if this is a step of a loop's turn, where the entry may stay until something else is run.
 /// `None` if it is not, or if there is something to check.
+#[inline]
 fn in_a_row(
-    this: This<'_, Task>,
+    ours: This<'_, LoopCore>,
     tasks: &Obj,
     event_loop: &Obj,
     task: &Obj,
 ) -> Option<PyResult<()>> {
-    let py = this.py();
-    let left = this.future.home.with_ours(py, |event_loop| {
-        let in_turn = event_loop.step_in_turn.take() && !event_loop.debug.get();
-        in_turn.then(|| event_loop.current.take())
-    });
-    match left.flatten()? {
-        Current::Left(_) => {}
+    let py = ours.py();
+    if !ours.step_in_turn.take() || ours.debug.get() {
+        return None;
+    }
+    let place = &ours.place_of_current;
+    match ours.current.take() {
+        Current::Left(left) if place.exchange(tasks, event_loop, left, task) => Some(Ok(())),
+        Current::Left(_) => Some(call::dict_set(py, tasks, event_loop, task)),
         // The first in a row looks whether somebody else is there.
         Current::None => match call::dict_get(py, tasks, event_loop) {
-            Ok(None) => {}
-            Ok(Some(_)) => return None,
-            Err(error) => return Some(Err(error)),
+            Ok(None) => {
+                let set = call::dict_set(py, tasks, event_loop, task);
+                place.find(tasks, event_loop);
+                Some(set)
+            }
+            Ok(Some(_)) => None,
+            Err(error) => Some(Err(error)),
         },
     }
-    Some(call::dict_set(py, tasks, event_loop, task))
 }
 
 /// Something else than a step comes now: removes what the last one has left.
@@ -106,7 +109,7 @@ pub fn tidy(event_loop: This<'_, LoopCore>) -> PyResult<()> {
     };
     let (py, event_loop) = (event_loop.py(), event_loop.object());
     match call::dict_get(py, tasks, &event_loop)? {
-        Some(task) if task.as_ptr() as usize == left => call::dict_remove(py, tasks, &event_loop),
+        Some(task) if task.as_ptr() == left => call::dict_remove(py, tasks, &event_loop),
         // Somebody has put another there, who will take it away too.
         Some(_) | None => Ok(()),
     }

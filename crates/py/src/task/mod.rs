@@ -25,13 +25,13 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::event_loop::{Callback, Home, schedule};
+use crate::event_loop::{Callback, Home, RunContext, schedule};
 use crate::ffi::args::Signature;
 use crate::ffi::bound::Function;
 use crate::ffi::gil::Global;
 use crate::ffi::{
-    Args, Base, Builder, Class, Held, Marked, Native, Numbered, Obj, Slot, This, Visitor, border,
-    call, class, context, records,
+    Args, Base, Builder, Class, Held, Marked, Native, Numbered, Obj, This, Visitor, border, call,
+    class, context as contexts, records,
 };
 use crate::future::{self, AsFuture, Future};
 use crate::stdlib;
@@ -49,7 +49,7 @@ pub struct Task {
     future: Future,
     /// Marked with [`MUST_CANCEL`] and [`LOG_DESTROY_PENDING`].
     coroutine: Marked,
-    context: Slot,
+    context: RunContext,
     /// What it awaits; or, marked with [`THROW`], what the next step throws into the coroutine: while a step is on the
     /// ready queue it awaits nothing.
     next: Marked,
@@ -94,14 +94,14 @@ impl Native for Task {
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.future.traverse(visitor);
         visitor.marked(&self.coroutine);
-        visitor.slot(&self.context);
+        self.context.traverse(visitor);
         visitor.marked(&self.next);
         visitor.numbered(&self.name);
     }
     fn clear(&self) {
         self.future.clear();
         self.coroutine.set_object(None);
-        self.context.set(None);
+        self.context.clear();
         drop(self.next.take());
     }
     fn needs_finalizer(&self) -> bool {
@@ -216,19 +216,27 @@ impl Task {
             Some(name) => Held::Object(as_name(py, name)?),
             None => Held::Number(next_number()),
         };
-        let context = match context.filter(|context| !context.is_none()) {
-            Some(context) if stdlib::get().checks_context && !context::is_context(context) => {
-                this.set_mark(LOG_DESTROY_PENDING, false);
-                return Err(PyTypeError::new_err(format!(
-                    "a contextvars.Context was expected, got {}",
-                    context.bind(py).get_type().name()?
-                )));
-            }
-            Some(context) => context.clone(),
-            None => context::copy_current(py)?,
+        let context = context.filter(|context| !context.is_none());
+        if let Some(context) = context
+            && stdlib::get().checks_context
+            && !contexts::is_context(context)
+        {
+            this.set_mark(LOG_DESTROY_PENDING, false);
+            return Err(PyTypeError::new_err(format!(
+                "a contextvars.Context was expected, got {}",
+                context.bind(py).get_type().name()?
+            )));
+        }
+        let context = match this
+            .future
+            .home
+            .with_ours(py, |event_loop| RunContext::new(event_loop, context))
+        {
+            Some(context) => context?,
+            None => RunContext::without_loop(py, context)?,
         };
         this.name.set(name);
-        this.context.set(context);
+        this.context.replace(context);
         this.coroutine.set(coroutine.clone(), LOG_DESTROY_PENDING);
         drop(this.next.take());
         this.cancel_requests.set(0);
@@ -292,7 +300,7 @@ fn step_soon(this: This<'_, Task>) -> PyResult<()> {
                 &this.future.home,
                 &callable,
                 None,
-                &this.context.get_or_none(py),
+                &this.context.show(py)?,
             )
         }
     }
@@ -307,13 +315,7 @@ pub fn wake_soon(this: This<'_, Task>, done: &Obj, home: &Home) -> PyResult<()> 
         true => Ok(()),
         false => {
             let callable = CALLABLES.get().wakeup.bind(py, &this.object())?;
-            schedule::foreign(
-                py,
-                home,
-                &callable,
-                Some(done),
-                &this.context.get_or_none(py),
-            )
+            schedule::foreign(py, home, &callable, Some(done), &this.context.show(py)?)
         }
     }
 }
@@ -352,9 +354,8 @@ pub fn wakeup_callable(py: Python<'_>, task: &Obj) -> PyResult<Obj> {
 }
 
 /// The context of a task, or None of anything else.
-pub fn context_of(py: Python<'_>, task: &Obj) -> Obj {
-    This::<Task>::instance(py, task)
-        .map_or_else(|| Obj::none(py), |task| task.context.get_or_none(py))
+pub fn context_of(py: Python<'_>, task: &Obj) -> PyResult<Obj> {
+    This::<Task>::instance(py, task).map_or_else(|| Ok(Obj::none(py)), |task| task.context.show(py))
 }
 
 fn report_destroyed(this: This<'_, Task>) -> PyResult<()> {
@@ -510,7 +511,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         )
         .no_args(
             c"get_context",
-            |this| Ok(this.context.get_or_none(this.py())),
+            |this| this.context.show(this.py()),
             c"get_context($self, /)\n--\n\nThe contextvars.Context that the coroutine runs in.",
         )
         .method(
@@ -562,5 +563,5 @@ fn attributes(builder: Builder<Task>) -> Builder<Task> {
         .getter(c"_num_cancels_requested", |this| {
             Ok(Obj::int(this.py(), this.cancel_requests.get().into()))
         })
-        .getter(c"_context", |this| Ok(this.context.get_or_none(this.py())))
+        .getter(c"_context", |this| this.context.show(this.py()))
 }

@@ -9,8 +9,9 @@ use super::{
     AWAITED, MUST_CANCEL, THROW, Task, all, awaits, cancel, current, observe, step_soon,
     wakeup_callable,
 };
+use crate::event_loop::LoopCore;
 use crate::ffi::coroutine::{self, Resumed};
-use crate::ffi::{Obj, This, call, context, records};
+use crate::ffi::{Obj, This, call, records};
 use crate::future::{self, AsFuture, Future, Outcome, Waiter, cancelled_error};
 use crate::stdlib;
 use crate::wait::{self, Wait};
@@ -21,20 +22,26 @@ pub fn ends_the_run(py: Python<'_>, error: &PyErr) -> bool {
 }
 
 /// A step from the ready queue, in the task's context.
-pub fn run_step(this: This<'_, Task>) -> PyResult<()> {
+pub fn run_step(this: This<'_, Task>, event_loop: This<'_, LoopCore>) -> PyResult<()> {
     let throw = this.take_next(THROW);
-    in_context(this, || step(this, throw))
+    in_context(this, Some(event_loop), || step(this, throw))
 }
 
 /// A wake-up from the ready queue, in the task's context.
-pub fn run_wakeup(this: This<'_, Task>) -> PyResult<()> {
+pub fn run_wakeup(this: This<'_, Task>, event_loop: This<'_, LoopCore>) -> PyResult<()> {
     let done = this.awaited();
-    in_context(this, || wakeup(this, done))
+    in_context(this, Some(event_loop), || wakeup(this, done))
 }
 
-fn in_context(this: This<'_, Task>, body: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
-    let context = this.context.get_or_none(this.py());
-    context::run(this.py(), &context, body)
+fn in_context(
+    this: This<'_, Task>,
+    event_loop: Option<This<'_, LoopCore>>,
+    body: impl FnOnce() -> PyResult<()>,
+) -> PyResult<()> {
+    match this.context.run(this.py(), event_loop, body)? {
+        Some(()) => Ok(()),
+        None => Err(PyRuntimeError::new_err("the task has no context")),
+    }
 }
 
 /// Resumes the task with what `done` gives: nothing for a result, which the coroutine fetches itself, or an exception.
@@ -94,7 +101,15 @@ pub fn step(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
 /// Runs the first step now, inside whatever is running (PEP-less; CPython 3.12's eager tasks).
 pub fn start_eagerly(this: This<'_, Task>) -> PyResult<()> {
     let outcome = current::while_swapped_in(this, || {
-        in_context(this, || observe::step(this, || resume(this, None)))
+        let in_step = |event_loop: Option<This<'_, LoopCore>>| {
+            in_context(this, event_loop, || {
+                observe::step(this, || resume(this, None))
+            })
+        };
+        this.future
+            .home
+            .with_ours(this.py(), |event_loop| in_step(Some(event_loop)))
+            .unwrap_or_else(|| in_step(None))
     });
     if this.future.is_done() {
         this.coroutine.set_object(None);
@@ -244,7 +259,7 @@ fn park_on_foreign(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
     object.setattr(name, false)?;
     let wakeup = wakeup_callable(py, &this.object())?;
     let names = &stdlib::get().names_context;
-    let context = this.context.get_or_none(py);
+    let context = this.context.show(py)?;
     call::call_method_named(
         py,
         &awaited,

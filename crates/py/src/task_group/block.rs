@@ -11,18 +11,12 @@ use super::{STOCK, TaskGroupCore, cancel_as_class_says, has_tasks, is_plain};
 use crate::ffi::{Obj, This, call};
 use crate::stdlib;
 use crate::task::any;
-use crate::wait::{Kind, Next, Wait, raise, time_is_up, wake};
+use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 pub static ENTER: Kind = Kind {
     qualname: "TaskGroup.__aenter__",
     begin: |wait| with_group(wait, enter),
-    resume: |wait| Ok(Next::Return(Obj::none(wait.py()))),
-    thrown: raise,
-    told: wake,
-    rung: time_is_up,
-    warns: true,
-    #[cfg(feature = "observe")]
-    observed: roundel_core::WaitKind::Other,
+    ..PLAIN
 };
 
 pub static EXIT: Kind = Kind {
@@ -35,11 +29,9 @@ pub static EXIT: Kind = Kind {
         })
     },
     thrown: |wait, exception| with_group(wait, |this| thrown_at_exit(wait, this, exception)),
-    told: wake,
-    rung: time_is_up,
-    warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Gather,
+    ..PLAIN
 };
 
 fn with_group(

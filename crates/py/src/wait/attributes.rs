@@ -9,9 +9,9 @@ use pyo3::types::{PyString, PyType};
 
 use super::{Stage, Wait, state};
 use crate::ffi::args::Signature;
-use crate::ffi::coroutine::{self, Resumed};
+use crate::ffi::coroutine::Resumed;
 use crate::ffi::repr::Repr;
-use crate::ffi::{Args, Base, Builder, Obj, This, call, context};
+use crate::ffi::{Args, Base, Builder, Obj, This, call, context, stop};
 use crate::future::{self, Outcome, Waiter, Waiters};
 use crate::stdlib;
 
@@ -88,7 +88,7 @@ fn of_inner(this: This<'_, Wait>, name: &Bound<'_, PyString>) -> PyResult<Obj> {
 fn given(py: Python<'_>, resumed: Resumed) -> PyResult<Obj> {
     match resumed {
         Resumed::Yielded(value) => Ok(value),
-        Resumed::Returned(value) => Err(coroutine::stop(py, &value)?),
+        Resumed::Returned(value) => Err(stop::stop(py, &value)?),
         Resumed::Raised(error) => Err(error),
     }
 }

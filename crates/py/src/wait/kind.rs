@@ -52,15 +52,22 @@ pub fn time_is_up(wait: This<'_, Wait>) -> PyResult<()> {
     Wait::wake(wait).map(drop)
 }
 
-/// A wait that the constructor made; it ends at once.
-pub static NOTHING: Kind = Kind {
-    qualname: "nothing",
+/// What kinds have in common that say nothing else: it ends at once, and whatever happens while it waits ends it too.
+pub static PLAIN: Kind = Kind {
+    qualname: "",
     begin: |wait| Ok(Next::Return(Obj::none(wait.py()))),
     resume: |wait| Ok(Next::Return(Obj::none(wait.py()))),
     thrown: raise,
     told: wake,
     rung: time_is_up,
-    warns: false,
+    warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Other,
+};
+
+/// A wait that the constructor made.
+pub static NOTHING: Kind = Kind {
+    qualname: "nothing",
+    warns: false,
+    ..PLAIN
 };

@@ -22,13 +22,13 @@ use pyo3::prelude::*;
 use crate::event_loop::{Alarm, Home, Rings};
 use crate::ffi::bound::Function;
 use crate::ffi::gil::Global;
-use crate::ffi::{Class, Growing, Native, Obj, Slot, This, Visitor, class};
+use crate::ffi::{Class, Growing, Native, Obj, Slot, This, Visitor, class, stop};
 use crate::future::{Waiter, WaiterList, Waiters};
 use crate::listener::Listener;
 
 pub use attributes::add_to;
 use kind::NOTHING;
-pub use kind::{Kind, Next, raise, time_is_up, wake};
+pub use kind::{Kind, Next, PLAIN, raise, time_is_up, wake};
 pub use state::{cancel, fail, outcome, park_task};
 
 /// One wait.
@@ -102,6 +102,7 @@ impl Native for Wait {
     const NAME: &'static CStr = c"roundel._roundel.Wait";
     const DOC: &'static CStr =
         c"A coroutine written in Rust: what sleep(), Lock.acquire() and their like return.";
+    const WITH_WEAKREFS: bool = true;
     const FINALIZES: bool = true;
     const KEPT: usize = KEPT;
 
@@ -130,6 +131,9 @@ impl Native for Wait {
         self.empty();
         self.alarm.over();
         drop(self.take_waiters());
+    }
+    fn last(_this: This<'_, Self>) {
+        stop::let_go();
     }
     fn needs_finalizer(&self) -> bool {
         self.stage.get() == Stage::Fresh && self.kind.warns

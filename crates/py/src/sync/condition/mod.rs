@@ -18,9 +18,9 @@ use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, c
 use crate::sync::enter::{self, Method};
 use crate::sync::lock::{self, LockCore};
 use crate::sync::queue::{self, Waiters};
-use crate::sync::{Binding, attribute_changes, given, owner};
+use crate::sync::{Binding, OfLoop, Queued, attribute_changes, given, owner, with_waiters};
 use crate::wait::delegate::{self, Step};
-use crate::wait::{Kind, Next, Wait, time_is_up, wake};
+use crate::wait::{Kind, Next, PLAIN, Wait};
 
 pub use steps::{Flow, NOTIFICATION, wait_begin, wait_resume, wait_thrown};
 
@@ -44,6 +44,8 @@ static METHODS: Global<Methods> = Global::new();
 struct Methods {
     wait: Method,
     notify: Method,
+    /// What `notify()` calls in its turn, where asyncio's does.
+    notify_now: Method,
 }
 
 /// How the running version's condition behaves where they differ.
@@ -81,6 +83,18 @@ impl Native for ConditionCore {
     }
 }
 
+impl OfLoop for ConditionCore {
+    fn binding(&self) -> &Binding {
+        &self.binding
+    }
+}
+
+impl Queued for ConditionCore {
+    fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+}
+
 // The lock.
 
 fn has_native_lock(this: This<'_, ConditionCore>) -> PyResult<bool> {
@@ -110,7 +124,8 @@ pub fn is_all_native(this: This<'_, ConditionCore>) -> PyResult<bool> {
     let (py, condition, methods) = (this.py(), this.object(), METHODS.get());
     Ok(has_native_lock(this)?
         && methods.wait.is_own(py, &this.binding, &condition)?
-        && methods.notify.is_own(py, &this.binding, &condition)?)
+        && methods.notify.is_own(py, &this.binding, &condition)?
+        && methods.notify_now.is_own(py, &this.binding, &condition)?)
 }
 
 /// Runs `native` on the lock if it is a native one with its own methods.
@@ -169,11 +184,9 @@ static WAIT: Kind = Kind {
             Ok(waited(wait, wait_thrown(this, wait, exception)?))
         })
     },
-    told: wake,
-    rung: time_is_up,
-    warns: true,
     #[cfg(feature = "observe")]
     observed: roundel_core::WaitKind::Condition,
+    ..PLAIN
 };
 
 /// Asks the predicate, and waits again until it holds.
@@ -247,7 +260,17 @@ fn expect_locked(this: This<'_, ConditionCore>) -> PyResult<()> {
     Err(PyRuntimeError::new_err("cannot notify on un-acquired lock"))
 }
 
+/// Wakes so many, in a derived class's way if it has one.
 fn notify_up_to(this: This<'_, ConditionCore>, count: usize) -> PyResult<()> {
+    let (py, condition, own) = (this.py(), this.lend(), &METHODS.get().notify_now);
+    if !SEMANTICS.get().passes_on || own.is_own(py, &this.binding, &condition)? {
+        return notify_now(this, count);
+    }
+    let count = Obj::int(py, i64::try_from(count).unwrap_or(i64::MAX));
+    own.call(py, &condition, [&count]).map(drop)
+}
+
+fn notify_now(this: This<'_, ConditionCore>, count: usize) -> PyResult<()> {
     let py = this.py();
     for _ in 0..count {
         match this.waiters.first_waiting(py)? {
@@ -385,12 +408,13 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     METHODS.set(Methods {
         wait: Method::of(py, &class, "wait")?,
         notify: Method::of(py, &class, "notify")?,
+        notify_now: Method::of(py, &class, "_notify")?,
     });
     Ok(())
 }
 
 fn attributes(builder: Builder<ConditionCore>) -> Builder<ConditionCore> {
-    builder
+    with_waiters(builder)
         .setattr(|this, name| {
             // `__init__` sets the lock's methods; they are looked at by what they are.
             let name_is = |known| name.bind(this.py()).eq(known).unwrap_or(true);
@@ -402,25 +426,10 @@ fn attributes(builder: Builder<ConditionCore>) -> Builder<ConditionCore> {
             c"_notify",
             |this, args| {
                 let [number] = args.parse(this.py(), &NOTIFY)?;
-                notify_up_to(this, count(this, number)?)?;
+                notify_now(this, count(this, number)?)?;
                 Ok(Obj::none(this.py()))
             },
             c"_notify($self, n)\n--\n\nWake n of those who wait.",
-        )
-        .no_args(
-            c"_get_loop",
-            |this| this.binding.event_loop(&this),
-            c"_get_loop($self, /)\n--\n\nThe running loop, which from now on is the only one.",
-        )
-        .property(
-            c"_loop",
-            |this| Ok(this.binding.get(this.py())),
-            |this, value| this.binding.set(value),
-        )
-        .property(
-            c"_waiters",
-            |this| Ok(this.waiters.get(this.py())),
-            |this, value| this.waiters.set(this.py(), value),
         )
         .property(
             c"_lock",
