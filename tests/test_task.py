@@ -549,7 +549,7 @@ def test_get_stack(loop, run):
     run(main())
 
 
-BEFORE_312 = pytest.mark.skipif(not PY312, reason="wait_for() is asyncio's own coroutine function before 3.12")
+BEFORE_312 = pytest.mark.skipif(not PY312, reason="wait_for() makes a task before 3.12")
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,7 @@ async def failing(names, error, turns=1):
 
 
 def test_native_names_are_native():
-    natives = [name for name in NAMES if getattr(roundel, name) is not getattr(asyncio, name)]
-    # wait_for makes a task up to 3.11, in asyncio's own words.
-    assert natives == [name for name in NAMES if PY312 or name != "wait_for"]
+    assert all(getattr(roundel, name) is not getattr(asyncio, name) for name in NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -326,6 +326,11 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
         self.waker.wake();
     }
 
+    /// The same under a lock that the loop holds whenever it is awake: what [`Waker::wake_under_lock`] does.
+    pub fn wake_under_lock(&self) {
+        self.waker.wake_under_lock();
+    }
+
     /// What other threads, and signal handlers, wake the loop with.
     pub fn waker(&self) -> Waker {
         self.waker.clone()

@@ -68,6 +68,15 @@ impl Waker {
         }
     }
 
+    /// As [`wake`](Waker::wake), for whoever holds a lock that the loop's thread holds too whenever it is
+    /// awake: a notice that is there then stays until the loop has seen what the caller has done, so
+    /// none has to be left, and the second of two calls costs no locked instruction.
+    pub fn wake_under_lock(&self) {
+        if self.0.state.load(Ordering::Relaxed) != State::Notified as u8 {
+            self.wake();
+        }
+    }
+
     /// For the loop: takes a notice, if there is one. After `true` the inbox must be looked at
     /// before lying down.
     pub(crate) fn take_notice(&self) -> bool {

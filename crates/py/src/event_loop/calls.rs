@@ -78,7 +78,7 @@ fn call_soon_threadsafe(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Ob
     let entry = Callback::Handle(handle.clone());
     this.with_kernel(|kernel| {
         kernel.call_soon(entry);
-        kernel.wake();
+        kernel.wake_under_lock();
     })?;
     Ok(handle)
 }
