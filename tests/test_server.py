@@ -5,7 +5,10 @@ Leaves out: what the transports of its connections do (test_transport.py), strea
 
 import asyncio
 import errno
+import gc
+import os
 import socket
+import warnings
 import weakref
 
 import pytest
@@ -527,3 +530,194 @@ def test_keep_alive(loop, run, factory):
 
 def test_the_oracle_is_what_it_says(kind):
     assert (kind is ASYNCIO) == (kind.Loop is asyncio.SelectorEventLoop)
+
+
+def test_the_protocol_is_asked_for_in_a_context_of_each_connection(loop, run):
+    """What a factory sets is seen by its connection's callbacks, and by no other connection's."""
+    import contextvars
+
+    variable = contextvars.ContextVar("variable", default="nothing")
+    seen = []
+
+    class Noting(asyncio.Protocol):
+        def __init__(self):
+            seen.append(variable.get())
+            variable.set(f"set {len(seen)}")
+
+        def connection_made(self, transport):
+            seen.append(variable.get())
+
+        def data_received(self, data):
+            seen.append((data, variable.get()))
+
+        def connection_lost(self, error):
+            seen.append("lost")
+
+    async def main():
+        variable.set("outside")
+        server = await loop.create_server(Noting, "127.0.0.1", 0)
+        variable.set("later")
+        for data in (b"one", b"two"):
+            with connect(server.sockets[0].getsockname()) as sock:
+                sock.sendall(data)
+                await until(lambda data=data: seen and seen[-1][0] == data)
+            await until(lambda: seen[-1] == "lost")
+        server.close()
+        assert variable.get() == "later"
+
+    run(main())
+    first, rest = seen[0], seen[1:]
+    assert first == "outside"
+    assert rest == ["set 1", (b"one", "set 1"), "lost", "outside", "set 5", (b"two", "set 5"), "lost"]
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_factory_that_fails_ends_its_connection_only(loop, run, reports, debug):
+    calls = []
+
+    def factory():
+        calls.append(len(calls))
+        if len(calls) == 1:
+            raise RuntimeError("no protocol")
+        return asyncio.Protocol()
+
+    async def main():
+        server = await loop.create_server(factory, "127.0.0.1", 0)
+        loop.set_debug(debug)
+        address = server.sockets[0].getsockname()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            with connect(address) as refused:
+                await until(lambda: calls)
+                await turns(3)
+                # In debug mode the report has the exception, and that the frames in which the socket is.
+                if not debug:
+                    gc.collect()
+                    assert refused.recv(1) == b""
+        with connect(address):
+            await until(lambda: len(calls) == 2)
+            await turns(3)
+        await turns(3)
+        server.close()
+
+    run(main())
+    assert len(reports) == (1 if debug else 0)
+    for report in reports:
+        assert report["message"] == "Error on transport creation for incoming connection"
+        assert str(report["exception"]) == "no protocol"
+
+
+def test_system_exit_in_a_factory_ends_the_run(loop, run):
+    def factory():
+        raise SystemExit(3)
+
+    async def main():
+        servers.append(await loop.create_server(factory, "127.0.0.1", 0))
+        clients.append(connect(servers[0].sockets[0].getsockname()))
+        await loop.create_future()
+
+    servers, clients = [], []
+    task = loop.create_task(main())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        with pytest.raises(SystemExit):
+            run(task)
+        loop.set_exception_handler(lambda loop, context: None)  # of asyncio's task nobody asks the exception
+        gc.collect()
+    servers[0].close()
+    clients[0].close()
+    task.cancel()
+    run(asyncio.wait([task]))
+
+
+def test_many_at_once_in_the_order_in_which_they_came(loop, run):
+    async def main():
+        order = []
+
+        class Noting(asyncio.Protocol):
+            def __init__(self):
+                order.append("asked")
+
+            def connection_made(self, transport):
+                order.append(transport.get_extra_info("peername"))
+                self.transport = transport
+
+            def connection_lost(self, error):
+                order.append("lost")
+
+        server = await loop.create_server(Noting, "127.0.0.1", 0)
+        clients = [connect(server.sockets[0].getsockname()) for _ in range(20)]
+        await until(lambda: len(order) == 40)
+        assert order == ["asked"] * 20 + [client.getsockname() for client in clients]
+        for client in clients:
+            client.close()
+        await until(lambda: len(order) == 60)
+        server.close()
+
+    run(main())
+
+
+def test_what_an_accepted_connection_has(loop, run, tmp_path):
+    async def main():
+        made = []
+
+        class Noting(asyncio.Protocol):
+            def connection_made(self, transport):
+                made.append(transport)
+
+        server = await loop.create_server(Noting, "127.0.0.1", 0)
+        with connect(server.sockets[0].getsockname()) as client:
+            await until(lambda: made)
+            transport = made.pop()
+            sock = transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert (sock.family, sock.type, sock.proto) == (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+            assert sock.gettimeout() == 0
+            assert not os.get_inheritable(sock.fileno())
+            names = {name: transport.get_extra_info(name) for name in ("sockname", "peername")}
+            assert names == {"sockname": client.getpeername(), "peername": client.getsockname()}
+        await until(transport.is_closing)
+        await turns(2)
+        # Told early: they are known after the end.
+        assert {name: transport.get_extra_info(name) for name in names} == names
+        server.close()
+
+        path = str(tmp_path / "socket")
+        server = await loop.create_unix_server(Noting, path)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            await until(lambda: made)
+            assert made[0].get_extra_info("peername") == ""
+            assert made[0].get_extra_info("sockname") == path
+        await until(made[0].is_closing)
+        await turns(2)
+        server.close()
+
+    run(main())
+
+
+def test_a_loop_with_transports_or_tasks_of_its_own_is_asked(kind):
+    class Own(kind.Loop):
+        def _make_socket_transport(self, *args, **kwargs):
+            asked.append("transport")
+            return super()._make_socket_transport(*args, **kwargs)
+
+        def create_task(self, *args, **kwargs):
+            asked.append("task")
+            return super().create_task(*args, **kwargs)
+
+    asked = []
+    loop = Own()
+
+    async def main():
+        made = []
+        server = await loop.create_server(lambda: made.append(1) or asyncio.Protocol(), "127.0.0.1", 0)
+        asked.clear()
+        with connect(server.sockets[0].getsockname()):
+            await until(lambda: "transport" in asked)
+        await turns(4)
+        server.close()
+
+    loop.run_until_complete(main())
+    loop.close()
+    assert asked == ["task", "transport"]

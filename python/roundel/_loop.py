@@ -244,19 +244,6 @@ class Loop(_roundel.LoopCore, _Asyncio):
 
     # Sockets.
 
-    def _make_socket_transport(
-        self,
-        sock: socket.socket,
-        protocol: asyncio.BaseProtocol,
-        waiter: "asyncio.Future[None] | None" = None,
-        *,
-        extra: dict[str, Any] | None = None,
-        server: Any = None,
-        context: contextvars.Context | None = None,  # given by asyncio from 3.15 on
-    ) -> "_roundel.SocketTransport":
-        self._ensure_fd_no_transport(sock)
-        return _roundel.SocketTransport(self, sock, protocol, waiter, extra, server, context)
-
     def _make_ssl_transport(
         self,
         rawsock: socket.socket,

@@ -377,6 +377,26 @@ class LoopCore:
     def _release(self) -> None: ...
     def _panic(self) -> Never: ...
     def _write_to_self(self) -> None: ...
+    def _accept_connection(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        sock: socket,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 100,
+        /,
+        *args: Any,
+    ) -> None: ...
+    def _make_socket_transport(
+        self,
+        sock: socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+        context: Context | None = None,
+    ) -> SocketTransport: ...
     def _add_reader(
         self, fd: FileDescriptorLike, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> Handle: ...

@@ -63,6 +63,8 @@ pub struct LoopCore {
     pub(crate) own_timers: Cell<bool>,
     /// Whether one stands in front of `create_task`.
     pub(crate) own_tasks: Cell<bool>,
+    /// Whether one stands in front of `_make_socket_transport`.
+    pub(crate) own_transports: Cell<bool>,
     task_factory: Slot,
     /// What a step has left in asyncio's record of current tasks.
     pub(crate) current: Cell<Current>,
@@ -200,6 +202,8 @@ fn look_for_overrides(this: This<'_, LoopCore>) -> PyResult<()> {
     let own_timers = replaced(intern!(py, "call_later"))? || replaced(intern!(py, "call_at"))?;
     this.own_timers.set(own_timers);
     this.own_tasks.set(replaced(intern!(py, "create_task"))?);
+    let own_transports = replaced(intern!(py, "_make_socket_transport"))?;
+    this.own_transports.set(own_transports);
     Ok(())
 }
 
@@ -214,6 +218,8 @@ fn attribute_changes(this: This<'_, LoopCore>, name: &Obj) {
         this.own_timers.set(true);
     } else if name.eq("create_task").unwrap_or(true) {
         this.own_tasks.set(true);
+    } else if name.eq("_make_socket_transport").unwrap_or(true) {
+        this.own_transports.set(true);
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Owns: the coroutine methods of the loop. Its parts: `operation` (the steps that all have in common), `receive`,
 //! `send`, `connect`, `accept` (what they do), `plain` (which sockets they do it to), `watch` (the descriptor),
-//! `address` (addresses as Python shows them), `stock` (asyncio's own coroutine, for everything else).
+//! `address` (addresses as Python shows them), `serve` (the listening sockets of servers), `stock` (asyncio's own coroutine, for everything else).
 //! Trade: only an exact, non-blocking `socket.socket` outside of debug mode is used past its methods. A subclass, a
 //! blocking socket, an unusual argument have what they have on asyncio, by asyncio's own code.
 
@@ -17,6 +17,7 @@ pub mod operation;
 pub mod plain;
 mod receive;
 mod send;
+mod serve;
 mod stock;
 mod watch;
 
@@ -31,6 +32,7 @@ pub use watch::Left;
 
 /// Looks up what is used of the `socket` module.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    serve::prepare();
     plain::prepare(py)
 }
 
@@ -111,7 +113,7 @@ const ACCEPT: Signature<1> = Signature {
 
 /// Adds the methods to the loop.
 pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
-    builder
+    serve::methods(builder)
         .coroutine(
             "BaseSelectorEventLoop.sock_recv",
             |this, args| of_one(this, args, &RECV, &receive::RECV),

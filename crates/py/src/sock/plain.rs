@@ -23,6 +23,10 @@ pub struct Module {
     pub unix: i64,
     /// What a type may have in it beside itself; 0 where it may not.
     pub nonblock: i64,
+    pub stream: i64,
+    pub tcp: i64,
+    /// `IPPROTO_TCP, TCP_NODELAY, 1`.
+    nodelay: [Obj; 3],
     pub sol_socket: Obj,
     pub so_error: Obj,
 }
@@ -57,6 +61,13 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
         inet6: number("AF_INET6")?,
         unix: number("AF_UNIX")?,
         nonblock: number("SOCK_NONBLOCK")?.max(0),
+        stream: number("SOCK_STREAM")?,
+        tcp: number("IPPROTO_TCP")?,
+        nodelay: [
+            socket.getattr("IPPROTO_TCP")?.into(),
+            socket.getattr("TCP_NODELAY")?.into(),
+            Obj::int(py, 1),
+        ],
         sol_socket: socket.getattr("SOL_SOCKET")?.into(),
         so_error: socket.getattr("SO_ERROR")?.into(),
     });
@@ -90,6 +101,15 @@ pub struct Sort {
     pub proto: i64,
 }
 
+impl Sort {
+    /// Whether small writes are to be sent at once: what asyncio asks of every TCP connection, where it knows it is one.
+    pub fn is_tcp(&self) -> bool {
+        let module = module();
+        [module.inet, module.inet6].contains(&self.family)
+            && (self.kind, self.proto) == (module.stream, module.tcp)
+    }
+}
+
 /// What sort of socket it is.
 pub fn sort(py: Python<'_>, sock: &Obj) -> PyResult<Sort> {
     let number = |member: &Obj| -> PyResult<i64> {
@@ -110,4 +130,10 @@ pub fn family(py: Python<'_>, sock: &Obj) -> PyResult<i64> {
     call::call_method(py, &module().family, intern!(py, "__get__"), [sock])?
         .bind(py)
         .extract()
+}
+
+/// Has small writes sent at once.
+pub fn set_nodelay(py: Python<'_>, sock: &Obj) -> PyResult<()> {
+    let [level, option, yes] = &module().nodelay;
+    call::call_method(py, sock, intern!(py, "setsockopt"), [level, option, yes]).map(drop)
 }

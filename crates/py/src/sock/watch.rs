@@ -102,7 +102,7 @@ fn add_on(
 }
 
 /// A transport's descriptor is the transport's alone. `RuntimeError` in asyncio's words.
-fn refuse_transport(event_loop: This<'_, LoopCore>, fd: RawFd) -> PyResult<()> {
+pub fn refuse_transport(event_loop: This<'_, LoopCore>, fd: RawFd) -> PyResult<()> {
     let py = event_loop.py();
     let fd = Obj::int(py, i64::from(fd));
     let transports = event_loop.bind().getattr(intern!(py, "_transports"))?;

@@ -28,9 +28,10 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::event_loop::{Callback, Home, Kernel, LoopCore};
 use crate::ffi::args::Signature;
 use crate::ffi::{
-    Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, context,
+    Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class, context,
 };
 use crate::handle::Handle;
+use crate::sock::plain;
 use crate::stdlib;
 use crate::tls::SslProtocol;
 
@@ -237,15 +238,26 @@ fn initialise(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<()> {
         Some(extra) => extra.bind(py).cast::<PyDict>()?.copy()?,
         None => PyDict::new(py),
     };
+    this.context.set(given(context));
+    connect(this, event_loop, socket, protocol, extra, server)?;
+    call::call(py, &stdlib::get().set_nodelay, [socket])?;
+    begin(this, protocol, waiter.as_ref())
+}
+
+/// Takes the socket over.
+fn connect(
+    this: This<'_, SocketTransport>,
+    event_loop: &Obj,
+    socket: &Obj,
+    protocol: &Obj,
+    extra: Bound<'_, PyDict>,
+    server: Option<Obj>,
+) -> PyResult<()> {
+    let py = this.py();
     describe(socket.bind(py), &extra)?;
     this.home.set(py, event_loop.clone());
-    this.context.set(given(context));
-    this.fd.set(
-        socket
-            .bind(py)
-            .call_method0(intern!(py, "fileno"))?
-            .extract()?,
-    );
+    let fd = call::call_method(py, socket, intern!(py, "fileno"), [])?;
+    this.fd.set(fd.bind(py).extract()?);
     this.extra.set(Obj::from(extra.into_any()));
     set_protocol(this, protocol)?;
     if let Some(server) = &server {
@@ -257,9 +269,33 @@ fn initialise(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<()> {
     event_loop
         .bind(py)
         .getattr(intern!(py, "_transports"))?
-        .set_item(this.fd.get(), this.bind())?;
-    call::call(py, &stdlib::get().set_nodelay, [socket])?;
-    begin(this, protocol, waiter.as_ref())
+        .set_item(this.fd.get(), this.bind())
+}
+
+impl SocketTransport {
+    /// The transport of a connection that a server has accepted. Nobody waits for it; small writes are sent at once
+    /// where that is to be asked for.
+    pub fn of_accepted(
+        event_loop: This<'_, LoopCore>,
+        socket: &Obj,
+        protocol: &Obj,
+        extra: Bound<'_, PyDict>,
+        server: &Obj,
+        nodelay: bool,
+    ) -> PyResult<Obj> {
+        let py = event_loop.py();
+        let made = class::create(py, Self::fresh())?;
+        let Some(this) = This::<Self>::exact(py, &made) else {
+            return Ok(made);
+        };
+        let server = (!server.is_none()).then(|| server.clone());
+        connect(this, &event_loop.object(), socket, protocol, extra, server)?;
+        if nodelay {
+            plain::set_nodelay(py, socket)?;
+        }
+        begin(this, protocol, None)?;
+        Ok(made)
+    }
 }
 
 /// What `get_extra_info` answers.
