@@ -220,6 +220,11 @@ bench-memory: $(VENV)/.bench build ## Bytes for each idle future, pending timer 
 	$(call say,memory)
 	$(PY) benches/memory.py
 
+.PHONY: bench-rust
+bench-rust: ## The crate side by side with tokio and smol: nanoseconds of CPU, in one thread
+	$(call say,the crate beside tokio and smol)
+	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/benches cargo run --release --manifest-path benches/rust/Cargo.toml
+
 # The count is worth something for the optimised extension only: `build`, whatever PROFILE says.
 .PHONY: bench-instructions
 bench-instructions: $(VENV)/.made build ## Instructions for an operation, against the record (RECORD=1 writes it)
