@@ -69,6 +69,10 @@ PARKED = """
         async def timeout():
             async with asyncio.timeout(1000): await event.wait()
         async def gather(): await asyncio.gather(event.wait(), event.wait())
+        readers = [asyncio.StreamReader() for _ in range(N + 1)]
+        async def stream_read(): await readers.pop().read(10)
+        async def stream_readexactly(): await readers.pop().readexactly(10)
+        async def stream_readline(): await readers.pop().readline()
         async def bare(): await event.wait()
 
         make = locals()[sys.argv[1]]
@@ -111,6 +115,9 @@ PARKED = """
         "queue_get",
         "queue_put",
         "queue_join",
+        "stream_read",
+        "stream_readexactly",
+        "stream_readline",
     ],
 )
 def test_a_parked_task_holds_one_wait(how):
@@ -252,6 +259,7 @@ WAKE = (
             empty, full, unfinished = asyncio.Queue(), asyncio.Queue(1), asyncio.Queue()
             full.put_nowait(1)
             unfinished.put_nowait(1)
+            reader = asyncio.StreamReader()
             await lock.acquire()
             future = loop.create_future()
 
@@ -262,6 +270,7 @@ WAKE = (
                 "queue_get": (empty.get, functools.partial(empty.put_nowait, 1)),
                 "queue_put": (functools.partial(full.put, 1), full.get_nowait),
                 "queue_join": (unfinished.join, unfinished.task_done),
+                "stream": (functools.partial(reader.readexactly, 3), functools.partial(reader.feed_data, b"abc")),
                 "future": (future.__await__, functools.partial(future.set_result, 1)),
                 "wait_for": (lambda: asyncio.wait_for(event.wait(), 100), event.set),
                 "sleep": (functools.partial(asyncio.sleep, 0.001), int),
@@ -318,6 +327,13 @@ def test_a_wake_up_needs_no_memory(what):
 
 
 @needs_failing_memory
+def test_a_read_of_a_stream_needs_memory_for_what_it_returns():
+    assert run(WAKE, "1", "stream") is True
+    with pytest.raises(AssertionError):
+        run(WAKE, "0", "stream")
+
+
+@needs_failing_memory
 def test_a_request_for_memory_would_be_seen():
     control = (
         WITHOUT_MEMORY
@@ -332,3 +348,31 @@ def test_a_request_for_memory_would_be_seen():
     """
     )
     assert run(control, "0") is True
+
+
+DRAIN = (
+    WITHOUT_MEMORY
+    + """
+    import socket
+
+    async def main():
+        ours, peer = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        for no_memory_now in (int, int, no_memory):
+            no_memory_now()
+            writer.write(b"abc")
+            await writer.drain()
+            memory_again()
+        writer.close()
+        await writer.wait_closed()
+        peer.close()
+        print(True)
+
+    asyncio.run(main())
+"""
+)
+
+
+@needs_failing_memory
+def test_writing_to_a_stream_and_draining_it_needs_no_memory():
+    assert run(DRAIN, "0") is True

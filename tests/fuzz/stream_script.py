@@ -6,10 +6,12 @@ two runs are equal to the last byte and turn.
 """
 
 import asyncio
+import contextlib
 import functools
+import socket
 
 from hypothesis import strategies as st
-from turning import Turning, plain
+from turning import Turning, cut, plain
 from weights import weighted, word
 
 from kinds import PY313
@@ -213,3 +215,114 @@ class StreamRun(Turning):
 def stock():
     """asyncio's class, whatever its name stands for now."""
     return next(each for each in asyncio.StreamReader.__mro__ if each.__module__ == "asyncio.streams")
+
+
+# Over a socket: what the peer sends, and how it is read.
+
+large = st.sampled_from([1, 3, 10, 1000, 8_000, 16_384, 30_000, 100_000, 131_072, 200_000])
+exchanges = st.fixed_dictionaries(
+    {
+        "limit": st.sampled_from([100, 10_000, 65_536]),
+        "steps": st.lists(
+            weighted(
+                (4, word("sends", large)),
+                (4, word("reads", st.sampled_from(["readexactly", "readexactly", "read", "readuntil"]), large)),
+                (2, word("turn")),
+                (1, word("cancel")),
+                (1, word("show")),
+            ),
+            min_size=2,
+            max_size=30,
+        ),
+        "ends": st.sampled_from(["end", "reset", "close"]),
+    }
+)
+
+
+class ExchangeRun(Turning):
+    """A script over a Unix socket, played once. Held against the model: what is read is what was sent, in order."""
+
+    def __init__(self, kind, script, family):
+        super().__init__(kind)
+        self.script, self.family = script, family
+        self.sent = self.got = 0
+        self.reading = None
+
+    def play(self):
+        ours, self.peer = socket.socketpair()
+        self.peer.setblocking(False)
+        limit = self.script["limit"]
+        opening = self.loop.create_task(self.family.open_connection(sock=ours, limit=limit))
+        while not opening.done():
+            self.turn()
+        self.reader, self.writer = opening.result()
+        for name, *arguments in self.script["steps"]:
+            getattr(self, "do_" + name)(*arguments)
+        self.end()
+        self.peer.close()
+
+    def end(self):
+        self.loop.run_until_complete(self.rest(self.script["ends"]))
+
+    async def rest(self, ends):
+        if self.reading is not None:
+            self.reading.cancel()
+            await asyncio.wait([self.reading])
+            self.check_reading()
+        if ends == "end":
+            self.peer.shutdown(socket.SHUT_WR)
+            self.took(await self.reader.read())
+            assert self.got == self.sent, "bytes are lost"
+        elif ends == "reset":
+            # Of what a closed peer left, some is read; then the end, or what it ended with.
+            self.peer.close()
+            with contextlib.suppress(ConnectionError):
+                self.took(await self.reader.read())
+        self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+    def let_go(self):
+        self.reader = self.writer = self.reading = None
+
+    def took(self, data):
+        assert type(data) is bytes
+        assert data == cut(self.got, len(data)), "the bytes read are not those sent"
+        self.got += len(data)
+
+    def check_reading(self):
+        if self.reading is not None and not self.reading.cancelled():
+            self.reading.result()
+
+    def do_turn(self):
+        self.turn()
+
+    def do_sends(self, size):
+        with contextlib.suppress(BlockingIOError):
+            self.sent += self.peer.send(cut(self.sent, size))
+
+    def do_reads(self, method, count):
+        if self.reading is not None and not self.reading.done():
+            return
+        self.check_reading()
+
+        async def read():
+            try:
+                data = await getattr(self.reader, method)(bytes([count % 251]) if method == "readuntil" else count)
+            except asyncio.LimitOverrunError as error:
+                self.took(await self.reader.readexactly(error.consumed))
+            else:
+                assert method != "readexactly" or len(data) == count
+                self.took(data)
+
+        self.reading = self.loop.create_task(read())
+
+    def do_cancel(self):
+        if self.reading is not None:
+            self.reading.cancel()
+            self.turn()
+            self.turn()
+
+    def do_show(self):
+        buffer = self.reader._buffer
+        assert bytes(buffer) == cut(self.got, len(buffer))
