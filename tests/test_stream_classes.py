@@ -498,6 +498,43 @@ def test_any_reader_with_any_protocol_and_writer(family, loop, run, Reader, Prot
     run(main())
 
 
+def test_a_large_read_that_begins_with_what_was_left(family, loop, run):
+    sent = bytes(range(251)) * 600
+
+    async def main():
+        async with Connection(family, loop) as made:
+            made.peer.setblocking(False)
+            place = 0
+
+            def send(size):
+                nonlocal place
+                while size > 0:
+                    count = made.peer.send(sent[place : place + min(size, 4000)])
+                    place, size = place + count, size - count
+
+            send(20_000)
+            assert await made.reader.read(1000) == sent[:1000]
+            reading = loop.create_task(made.reader.readexactly(100_000))
+            for size in (30_000, 20_000, 40_000):
+                await turns(3)
+                assert not reading.done()
+                send(size)
+            assert await reading == sent[1000:101_000]
+            assert await made.reader.readexactly(9000) == sent[101_000:110_000]
+            # One that is given up leaves what it had.
+            reading = loop.create_task(made.reader.readexactly(20_000))
+            await turns(3)
+            send(15_000)
+            await turns(3)
+            reading.cancel()
+            await turns(2)
+            assert await made.reader.readexactly(10) == sent[110_000:110_010]
+            send(10_000)
+            assert await made.reader.readexactly(24_990) == sent[110_010:135_000]
+
+    run(main())
+
+
 # --- waiting -------------------------------------------------------------------------------------
 
 

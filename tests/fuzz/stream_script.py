@@ -227,12 +227,12 @@ exchanges = st.fixed_dictionaries(
             weighted(
                 (4, word("sends", large)),
                 (4, word("reads", st.sampled_from(["readexactly", "readexactly", "read", "readuntil"]), large)),
-                (2, word("turn")),
+                (6, word("turn")),
                 (1, word("cancel")),
                 (1, word("show")),
             ),
             min_size=2,
-            max_size=30,
+            max_size=50,
         ),
         "ends": st.sampled_from(["end", "reset", "close"]),
     }
