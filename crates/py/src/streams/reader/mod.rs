@@ -127,6 +127,8 @@ fn init(this: This<'_, StreamReaderCore>, args: Args<'_>) -> PyResult<()> {
             return Err(PyValueError::new_err("Limit cannot be <= 0"));
         }
         set_limit(this, limit);
+    } else {
+        set_limit(this, &Obj::int(py, DEFAULT_LIMIT));
     }
     let event_loop = match event_loop.filter(|event_loop| !event_loop.is_none()) {
         Some(event_loop) => event_loop.clone(),
