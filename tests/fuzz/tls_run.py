@@ -260,8 +260,10 @@ class TlsRun(TransportRun):
             return
         assert self.peer_got <= self.written
         assert events[0] == "connection_made"
-        assert events.count("connection_made") == events.count("connection_lost") == 1
-        assert events[-1] == "connection_lost"
+        assert events.count("connection_made") == 1
+        if self.transport is not None:
+            assert events.count("connection_lost") == 1
+            assert events[-1] == "connection_lost"
         if "eof_received" in events:
             assert "data_received" not in events[events.index("eof_received") :]
             assert events.count("eof_received") == 1
