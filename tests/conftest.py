@@ -74,6 +74,15 @@ def hang_guard(request):
     signal.signal(signal.SIGALRM, before)
 
 
+@pytest.fixture(autouse=True)
+def no_child_watcher_stays():
+    """Up to Python 3.13 asyncio's first child makes a watcher that stays, and roundel's loop gives way to that."""
+    yield
+    policy = vars(asyncio.events).get("_event_loop_policy")
+    if getattr(policy, "_watcher", None) is not None:
+        policy._watcher = None
+
+
 @pytest.fixture
 def loop_factory(kind):
     """Makes loops of the kind under test; those that the test leaves open are closed after it."""

@@ -307,9 +307,9 @@ class Loop(_roundel.LoopCore, _Asyncio):
         address: Any = None,
         waiter: "asyncio.Future[None] | None" = None,
         extra: dict[str, Any] | None = None,
-    ) -> "_roundel.DatagramTransport":
+    ) -> "_roundel.SocketDatagramTransport":
         self._ensure_fd_no_transport(sock)
-        return _roundel.DatagramTransport(self, sock, protocol, address, waiter, extra)
+        return _roundel.SocketDatagramTransport(self, sock, protocol, address, waiter, extra)
 
     # Child processes.
 

@@ -37,7 +37,7 @@ __all__ = [
     "BoundedSemaphoreCore",
     "ConditionCore",
     "CoroutineFunction",
-    "DatagramTransport",
+    "SocketDatagramTransport",
     "EventCore",
     "Future",
     "FutureIter",
@@ -644,7 +644,7 @@ class SSLTransport(transports._FlowControlMixin):
     def __del__(self) -> None: ...
 
 @disjoint_base
-class DatagramTransport(transports._FlowControlMixin, transports.DatagramTransport):
+class SocketDatagramTransport(transports._FlowControlMixin, transports.DatagramTransport):
     @property
     def max_size(self) -> int: ...
     @max_size.setter

@@ -89,9 +89,9 @@ impl DatagramTransport {
 }
 
 impl Native for DatagramTransport {
-    const NAME: &'static CStr = c"roundel.DatagramTransport";
+    const NAME: &'static CStr = c"roundel.SocketDatagramTransport";
     const DOC: &'static CStr =
-        c"DatagramTransport(loop, sock, protocol, address=None, waiter=None, extra=None)\n--\n\n\
+        c"SocketDatagramTransport(loop, sock, protocol, address=None, waiter=None, extra=None)\n--\n\n\
         A datagram socket: the transport that create_datagram_endpoint() gives to protocols.";
     const WITH_DICT: bool = true;
     const WITH_WEAKREFS: bool = true;
@@ -180,7 +180,7 @@ fn log_debug(this: This<'_, DatagramTransport>, text: &str) -> PyResult<()> {
 }
 
 const INIT: Signature<6> = Signature {
-    function: "DatagramTransport",
+    function: "SocketDatagramTransport",
     names: ["loop", "sock", "protocol", "address", "waiter", "extra"],
     required: 3,
     positional: 6,
@@ -201,7 +201,7 @@ fn initialise(this: This<'_, DatagramTransport>, args: Args<'_>) -> PyResult<()>
     };
     if !LoopCore::class().is_instance(event_loop) {
         return Err(PyTypeError::new_err(
-            "a DatagramTransport belongs to a roundel.Loop",
+            "a SocketDatagramTransport belongs to a roundel.Loop",
         ));
     }
     let given = |object: Option<&Obj>| object.filter(|object| !object.is_none()).cloned();
