@@ -7,6 +7,8 @@ promise, and the other loops, which need not be installed.
 import argparse
 import asyncio
 import dataclasses
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -109,8 +111,17 @@ def test_ours_are_not_among_their_own_rivals():
 # --- memory --------------------------------------------------------------------------------------
 
 
+def needs_a_compiler():
+    """The client and the floor are in C."""
+    compiler = os.environ.get("CC", "cc")
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no C compiler here: {compiler}")
+
+
 @pytest.mark.parametrize("row", memory.MEMORY_ROWS)
 def test_an_object_takes_memory(row, kind):
+    if isinstance(memory.MEMORY_ROWS[row], memory.ConnectionRow):
+        needs_a_compiler()
     assert memory.measure(row, kind.name, 20_000) > 50
 
 
@@ -124,6 +135,7 @@ def test_a_server_answers_the_client(row, kind):
 
 def answered(row, loop):
     """Have two requests of each connection answered: the client fails if one is not."""
+    needs_a_compiler()
     row = sockets.SOCKET_ROWS[row]
     result = sockets.measure(row, loop, 2 * row.connections)
     assert set(result) == {"us", "sleeps"}  # of so little work the CPU's clock may not show any
@@ -131,6 +143,7 @@ def answered(row, loop):
 
 @pytest.mark.parametrize("row", ["tcp-1k", "tcp-100k", "connect-1k", "unix-1k", "udp-1k", "tls-1k", "tls-100k"])
 def test_so_does_the_floor(row):
+    needs_a_compiler()
     if not sockets.possible(sockets.SOCKET_ROWS[row], sockets.FLOOR):
         pytest.skip("no headers of OpenSSL here")
     answered(row, sockets.FLOOR)
@@ -166,6 +179,7 @@ def test_a_program_tells_how_long_it_took(row, loop):
 
 @pytest.mark.parametrize("scene", crowd.SCENES, ids=lambda scene: scene.title)
 def test_a_crowd_is_served(scene, kind):
+    needs_a_compiler()
     small = dataclasses.replace(scene, connections=min(20, scene.connections), active=4)
     found = crowd.measure(small, kind.name, 0.1)
     assert 0 < found["p50"] <= found["p99"] <= found["p999"]

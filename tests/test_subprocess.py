@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -36,9 +37,24 @@ def descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
+def children():
+    """The processes that this one has started and not waited for, from all its threads."""
+    lists = [thread / "children" for thread in Path("/proc/self/task").iterdir()]
+    return {int(pid) for each in lists if each.exists() for pid in each.read_text().split()}
+
+
+@pytest.fixture(autouse=True)
+def there_before():
+    """What `multiprocessing` keeps from another test on does not count."""
+    _there_before.clear()
+    _there_before.update(children())
+
+
+_there_before: set[int] = set()
+
+
 def assert_no_child_is_left():
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert children() - _there_before == set()
 
 
 # What is given to it

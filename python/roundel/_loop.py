@@ -100,6 +100,7 @@ class Loop(_roundel.LoopCore, _Asyncio):
         "_timer_cancelled_count",
         "_transports",
         "_unix_server_sockets",
+        "_watcher",  # from 3.14 on
         "slow_callback_duration",
     )
 

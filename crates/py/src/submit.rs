@@ -55,6 +55,8 @@ struct Shared {
     future: Obj,
     /// Makes `concurrent.futures`' exceptions of asyncio's.
     convert: Obj,
+    /// `_get_running_loop`, where this asyncio cancels the task at once if its loop runs in this thread (3.14.8).
+    running_loop: Option<Obj>,
     start: Function<Submission>,
     outer_done: Function<Submission>,
     told: Function<Submission>,
@@ -141,6 +143,11 @@ fn outer_done(this: This<'_, Submission>) -> PyResult<()> {
     let task = this.work.get_or_none(py);
     let cancel = task.bind(py).getattr(intern!(py, "cancel"))?;
     let event_loop = loop_of(py, &task)?;
+    if let Some(running_loop) = &SHARED.get().running_loop
+        && call::call(py, running_loop, [])?.is(&event_loop)
+    {
+        return call::call(py, &cancel.into(), []).map(drop);
+    }
     event_loop
         .bind(py)
         .call_method1(intern!(py, "call_soon_threadsafe"), (cancel,))?;
@@ -176,15 +183,38 @@ fn run_coroutine_threadsafe(py: Python<'_>, args: Args<'_>) -> PyResult<Obj> {
     Ok(outer)
 }
 
+/// The rule has changed within a minor version: whether asyncio's own function asks which loop is running.
+fn cancels_at_once(futures: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let code = futures.getattr("_chain_future")?.getattr("__code__")?;
+    for inner in code.getattr("co_consts")?.try_iter()? {
+        let inner = inner?;
+        if inner.hasattr("co_names")?
+            && inner.getattr("co_name")?.eq("_call_check_cancel")?
+            && inner.getattr("co_names")?.contains("_get_running_loop")?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Adds the function to the module.
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    let convert = py
-        .import("asyncio.futures")?
-        .getattr("_convert_future_exc")?;
+    let futures = py.import("asyncio.futures")?;
+    let convert = futures.getattr("_convert_future_exc")?;
+    let running_loop = match cancels_at_once(&futures)? {
+        true => Some(
+            py.import("asyncio.events")?
+                .getattr("_get_running_loop")?
+                .into(),
+        ),
+        false => None,
+    };
     SHARED.set(Shared {
         future: py.import("concurrent.futures")?.getattr("Future")?.into(),
         convert: convert.into(),
+        running_loop,
         start: Function::new(
             c"start",
             |this, _args| start(this).map(|()| Obj::none(this.py())),
