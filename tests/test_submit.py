@@ -236,3 +236,17 @@ def test_to_thread_does_nothing_before_it_is_awaited(loop, run, names):
 
     run(main())
     assert called == []
+
+
+def test_the_callbacks_of_its_future_run_in_the_context_of_the_call(loop, run, names):
+    seen = []
+
+    async def main():
+        var.set("set")
+        future = names.run_coroutine_threadsafe(give(1), loop)
+        future.add_done_callback(lambda future: seen.append(var.get()))
+        var.set("later")
+        await turns(5)
+
+    run(main())
+    assert seen == ["set"]

@@ -13,7 +13,6 @@ use crate::ffi::bound::Function;
 use crate::ffi::{Native, Obj, This, call, context};
 use crate::future::{self, Waiter};
 use crate::streams::StreamReaderProtocolCore;
-use crate::submit::Submission;
 use crate::task_group::TaskGroupCore;
 use crate::wait::Wait;
 
@@ -78,9 +77,6 @@ fn with<R>(py: Python<'_>, listener: &Obj, then: impl FnOnce(&dyn Hears) -> R) -
         return Some(then(&this));
     }
     if let Some(this) = This::<Shield>::exact(py, listener) {
-        return Some(then(&this));
-    }
-    if let Some(this) = This::<Submission>::exact(py, listener) {
         return Some(then(&this));
     }
     if let Some(this) = This::<TaskGroupCore>::instance(py, listener) {

@@ -15,7 +15,6 @@ use crate::ffi::args::Signature;
 use crate::ffi::bound::{Function, add_function};
 use crate::ffi::gil::Global;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, class};
-use crate::listener::{self, Listener};
 use crate::task::{self, ends_the_run};
 
 /// What stands between a task and the future of another thread.
@@ -64,7 +63,7 @@ struct Shared {
 
 static SHARED: Global<Shared> = Global::new();
 
-impl Listener for Submission {
+impl Submission {
     /// The task is done: gives its end to the future.
     fn told(this: This<'_, Self>, done: &Obj) -> PyResult<()> {
         let py = this.py();
@@ -91,9 +90,6 @@ impl Listener for Submission {
             }
         }
         Ok(())
-    }
-    fn callable() -> &'static Function<Self> {
-        &SHARED.get().told
     }
 }
 
@@ -126,7 +122,11 @@ fn chain(this: This<'_, Submission>) -> PyResult<()> {
         .get_or_none(py)
         .bind(py)
         .call_method1(intern!(py, "add_done_callback"), (outer_done.bind(py),))?;
-    listener::listen(this, &task)
+    // As a callback: it runs in the context of now, and so do those of the other future.
+    let told = SHARED.get().told.bind(py, &this.object())?;
+    task.bind(py)
+        .call_method1(intern!(py, "add_done_callback"), (told.bind(py),))?;
+    Ok(())
 }
 
 /// In whichever thread: the future is done. If it was cancelled, the task is to be.

@@ -121,7 +121,16 @@ fn thrown(wait: This<'_, Wait>, exception: Obj) -> PyResult<Next> {
         phase::UNLIMITED => Ok(passed_on(delegate::throw(wait, &exception)?)),
         phase::RUNNING if is_cancelled_error(py, &exception)? => {
             if is_done(py, &future)? {
-                return finish(wait, result(py, &future));
+                // What it raises, it raises while the cancellation is handled.
+                let outcome = match result(py, &future) {
+                    Err(error) if !error.value(py).is(exception.bind(py)) => {
+                        let error: Obj = error.value(py).clone().into_any().into();
+                        error.bind(py).setattr("__context__", exception.bind(py))?;
+                        Err(as_it_is(py, &error))
+                    }
+                    outcome => outcome,
+                };
+                return finish(wait, outcome);
             }
             listener::leave(wait, &future)?;
             wait.set_pending(exception);
