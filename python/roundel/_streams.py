@@ -36,7 +36,7 @@ class StreamReader(_roundel.StreamReaderCore, asyncio.StreamReader):  # type: ig
     __module__ = "roundel"
 
 
-class StreamWriter(_roundel.StreamWriterCore, asyncio.StreamWriter):  # type: ignore[misc]  # has its module there
+class StreamWriter(_roundel.StreamWriterCore, asyncio.StreamWriter):  # type: ignore[misc, unused-ignore]  # 3.13 has its module there
     """A connection to write to: asyncio's, in Rust."""
 
     __module__ = "roundel"
