@@ -374,24 +374,16 @@ def test_thousands(kind, run):
     assert_no_child_is_left()
 
 
-def test_many_that_end_at_the_same_moment(run, tmp_path):
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
-
+def test_many_that_end_at_the_same_moment(run):
     async def main():
-        commands = [f"read line <{gate}; exit {number}" for number in range(60)]
-        children = [await asyncio.create_subprocess_exec("sh", "-c", each) for each in commands]
-
-        def open_the_gate():
-            with open(gate, "wb") as file:
-                file.write(b"go\n" * len(children))
-
-        waits = [asyncio.ensure_future(child.wait()) for child in children]
-        while not all(wait.done() for wait in waits):
-            # Who opens the gate late finds nobody at its other end: it is opened until all are through.
-            await asyncio.to_thread(open_the_gate)
-            await asyncio.wait(waits, timeout=0.01)
-        return [wait.result() for wait in waits]
+        # All of them read from one pipe, in which nothing ever comes, and end when it does.
+        gate, held = os.pipe()
+        commands = [f"read line; exit {number}" for number in range(60)]
+        children = [await asyncio.create_subprocess_exec("sh", "-c", each, stdin=gate) for each in commands]
+        os.close(gate)
+        assert [child.returncode for child in children] == [None] * 60
+        os.close(held)
+        return await asyncio.gather(*(child.wait() for child in children))
 
     assert run(main()) == list(range(60))
     assert_no_child_is_left()
