@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,11 @@ def descriptors():
 
 def children():
     """The processes that this one has started and not waited for, from all its threads."""
-    lists = [thread / "children" for thread in Path("/proc/self/task").iterdir()]
-    return {int(pid) for each in lists if each.exists() for pid in each.read_text().split()}
+    found = set()
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+            found.update(map(int, (thread / "children").read_text().split()))
+    return found
 
 
 @pytest.fixture(autouse=True)
