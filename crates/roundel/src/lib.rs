@@ -43,6 +43,7 @@
 //! | time | [`sleep`], [`sleep_until`], [`time`](fn@time), [`wait_for`], [`timeout`], [`timeout_at`] |
 //! | several at once | [`gather`](fn@gather), [`gather!`], [`gather_tasks`], [`wait`](fn@wait), [`as_completed`], [`task_group`](fn@task_group) |
 //! | cancelling | [`Task::cancel`], [`catch_cancelled`], [`shield`] |
+//! | between tasks | [`Queue`], [`oneshot`](fn@oneshot), [`Lock`], [`Event`], [`Condition`], [`Semaphore`], [`BoundedSemaphore`], [`Barrier`] |
 //! | callbacks | [`call_soon`], [`call_later`], [`call_at`], [`Handle`] |
 //! | threads | [`running_loop`], [`LoopHandle`] |
 #![deny(unsafe_code)]
@@ -54,6 +55,9 @@ mod crowd;
 mod current;
 mod error;
 mod gather;
+mod locks;
+mod oneshot;
+mod queue;
 mod runtime;
 pub mod sim;
 mod sync;
@@ -68,6 +72,12 @@ mod world;
 pub use calls::{Handle, call_at, call_later, call_soon};
 pub use error::{Cancelled, Error, Panic, TimeoutError};
 pub use gather::{Gather, GatherOutcomes, Several, gather, gather_tasks};
+pub use locks::{
+    Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionGuard, Event, Lock, LockGuard,
+    Permit, ReleasedTooOften, Semaphore,
+};
+pub use oneshot::{Answer, Awaited, NoAnswer, oneshot};
+pub use queue::{Fifo, GetError, Items, Lifo, Lowest, PutError, Queue, QueueShutDown};
 pub use roundel_core::Instant;
 pub use runtime::Runtime;
 #[cfg(not(loom))]

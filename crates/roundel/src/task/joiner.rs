@@ -51,6 +51,15 @@ impl Who {
         }
     }
 
+    /// Whether it is a task to which a cancel request is on its way.
+    #[inline]
+    pub(crate) fn is_asked(&self) -> bool {
+        match self {
+            Self::Task(task) => task.state().is_asked(),
+            Self::Waker(_) => false,
+        }
+    }
+
     /// What wakes this one out of a turn.
     #[inline]
     pub(crate) fn into_callback(self) -> Callback {

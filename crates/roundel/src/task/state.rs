@@ -285,6 +285,16 @@ impl State {
         }
     }
 
+    /// Whether a request is on its way to where the task waits: in asyncio what it waits for is
+    /// cancelled by then.
+    #[inline]
+    pub(crate) fn is_asked(&self) -> bool {
+        match self.request.get() {
+            Request::None => false,
+            Request::Asked | Request::Raised => true,
+        }
+    }
+
     /// How many requests have not been taken back.
     pub(crate) fn requests(&self) -> u32 {
         self.requests.get()
