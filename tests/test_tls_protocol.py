@@ -12,6 +12,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import warnings
 import weakref
 from asyncio import sslproto
@@ -520,6 +521,35 @@ def test_a_protocol_with_a_buffer(run, contexts, size):
         return protocol.events, other.events
 
     assert run(main()) == (["made", "data", "eof", ("lost", "NoneType")], ["data"])
+
+
+@pytest.mark.parametrize("kind_of_data", [bytes, bytearray])
+def test_no_object_stays_for_each_piece(run, collect, contexts, kind_of_data):
+    """The interpreter's allocator holds as much after many pieces as after a few."""
+    data = kind_of_data(50_000)
+
+    async def main():
+        protocol = NotingBuffered(40_000)
+        transport, peer = await connected(protocol, contexts)
+
+        async def pieces(count):
+            for _ in range(count):
+                protocol.data = b""
+                transport.write(data)
+                back = await in_thread(receive_all, peer, len(data))
+                await in_thread(peer.sendall, back)
+                await protocol.got(len(data))
+            collect()
+
+        await pieces(10)
+        before = sys.getallocatedblocks()
+        await pieces(100)
+        growth = sys.getallocatedblocks() - before
+        await in_thread(unwrap, peer)
+        await protocol.lost
+        return growth
+
+    assert run(main()) < 100
 
 
 @pytest.mark.slow

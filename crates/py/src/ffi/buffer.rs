@@ -34,6 +34,15 @@ pub fn with_bytes_mut<R>(
     }))
 }
 
+/// `object[from..to]`: of a `memoryview`, one that shows that part.
+///
+/// For a `slice` object of pyo3's, the interpreter's numbers for both ends would never be freed.
+pub fn part(py: Python<'_>, object: &Obj, from: usize, to: usize) -> PyResult<Obj> {
+    let (from, to) = (isize::try_from(from)?, isize::try_from(to)?);
+    // SAFETY: a valid object, attached; a new reference, or null with an error set.
+    unsafe { Obj::from_owned_or_err(py, ffi::PySequence_GetSlice(object.as_ptr(), from, to)) }
+}
+
 struct View(Box<ffi::Py_buffer>);
 
 impl View {

@@ -2,7 +2,7 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyMemoryView, PySlice};
+use pyo3::types::{PyByteArray, PyMemoryView};
 
 use super::engine::Done;
 use super::state::State;
@@ -245,14 +245,13 @@ fn fill_rest(
 ) -> PyResult<bool> {
     let py = this.py();
     let plain = this.engine.socket().is_some();
-    let view = PyMemoryView::from(room.bind(py))?;
+    let view: Obj = PyMemoryView::from(room.bind(py))?.into_any().into();
     while *len < wants {
         // As in `read_into`: what filled less than its room was read whole.
         if plain && this.engine.incoming_pending(py)? == 0 {
             return Ok(false);
         }
-        let (from, to) = (isize::try_from(*len)?, isize::try_from(wants)?);
-        let rest: Obj = view.get_item(PySlice::new(py, from, to, 1))?.into();
+        let rest = buffer::part(py, &view, *len, wants)?;
         match this.engine.read_to(py, wants - *len, &rest)? {
             Done::With(0) => return Ok(true),
             Done::With(count) => *len += count,
@@ -353,9 +352,9 @@ pub fn methods(builder: Builder<SslProtocol>) -> Builder<SslProtocol> {
                 let [Some(count)] = args.parse(py, &UPDATED)? else {
                     return Ok(Obj::none(py));
                 };
-                let count = count.bind(py).extract::<isize>()?;
+                let count = count.bind(py).extract::<usize>()?;
                 let view = room(this, 0)?;
-                let filled: Obj = view.bind(py).get_item(PySlice::new(py, 0, count, 1))?.into();
+                let filled = buffer::part(py, &view, 0, count)?;
                 buffer::with_bytes(py, &filled, |bytes| this.engine.feed(py, bytes))??;
                 received(this).map(|()| Obj::none(py))
             },

@@ -3,7 +3,7 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyMemoryView, PySlice};
+use pyo3::types::PyMemoryView;
 
 use super::engine::Done;
 use super::state::State;
@@ -168,9 +168,8 @@ fn encrypt(this: This<'_, SslProtocol>, data: &Obj, done: &mut usize) -> PyResul
             while *done < len {
                 let view =
                     PyMemoryView::from(data.bind(py))?.call_method1(intern!(py, "cast"), ("B",))?;
-                let (from, to) = (isize::try_from(*done)?, isize::try_from(len)?);
-                let rest = view.get_item(PySlice::new(py, from, to, 1))?;
-                match this.engine.write(py, &rest.into())? {
+                let rest = buffer::part(py, &view.into(), *done, len)?;
+                match this.engine.write(py, &rest)? {
                     Done::With(count) => *done += count,
                     Done::Again => return Ok(false),
                 }
