@@ -28,6 +28,8 @@ pub(crate) enum Callback {
     Ring(Box<Waker>),
     /// A closure of this thread's.
     Call(CallKey),
+    /// A signal of this number.
+    Signal(i32),
     /// A closure from another thread.
     Remote(Remote),
 }
@@ -42,6 +44,7 @@ impl Callback {
             Self::Drop(task) => drop(task),
             Self::Ring(waker) => waker.wake(),
             Self::Call(key) => core.calls().run(core, key),
+            Self::Signal(signum) => core.signals().tell(signum),
             Self::Remote(call) => call.run(),
         }
     }

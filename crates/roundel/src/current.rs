@@ -2,7 +2,7 @@
 //! Leaves out: making and closing one (`runtime`).
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     time::Duration,
 };
@@ -10,8 +10,11 @@ use std::{
 use roundel_core::{Loop, TimerKey};
 
 use crate::{
+    builder::Builder,
     callback::Callback,
     calls::Calls,
+    executor::Executor,
+    signals::Signals,
     task::{Claim, Household, Running, TaskRef, extras},
     world::World,
 };
@@ -25,6 +28,10 @@ pub struct Core {
     /// A cancel request is being delivered: what is dropped meanwhile, is dropped for it.
     delivering: Cell<bool>,
     calls: Calls,
+    signals: Signals,
+    /// Made when the first work is handed in.
+    executor: OnceCell<Executor>,
+    options: Option<Builder>,
     /// The number of the next task.
     next_task: Cell<u64>,
     /// Which loop of this process it is.
@@ -32,7 +39,7 @@ pub struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(world: World) -> Rc<Self> {
+    pub(crate) fn new(world: World, options: Option<Builder>) -> Rc<Self> {
         static LOOPS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
         let event_loop = Loop::new(world, ());
         let core = Rc::new(Self {
@@ -41,6 +48,9 @@ impl Core {
             running: Running::new(),
             delivering: Cell::new(false),
             calls: Calls::default(),
+            signals: Signals::default(),
+            executor: OnceCell::new(),
+            options,
             next_task: Cell::new(1),
             id: LOOPS.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
         });
@@ -65,6 +75,24 @@ impl Core {
 
     pub(crate) fn calls(&self) -> &Calls {
         &self.calls
+    }
+
+    pub(crate) fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
+    pub(crate) fn executor(&self) -> &Executor {
+        self.executor.get_or_init(|| match &self.options {
+            Some(options) => options.executor(),
+            None => Builder::new().executor(),
+        })
+    }
+
+    /// Waits for the work that was handed in; there is none any more.
+    pub(crate) fn shutdown_executor(&self) {
+        if let Some(executor) = self.executor.get() {
+            executor.shutdown();
+        }
     }
 
     #[inline]

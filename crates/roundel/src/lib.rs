@@ -38,27 +38,31 @@
 //!
 //! | | |
 //! |---|---|
-//! | running | [`run`], [`Runtime`], [`sim::run`] |
+//! | running | [`run`], [`Runtime`], [`Builder`], [`sim::run`] |
 //! | tasks | [`create_task`], [`Task`], [`TaskHandle`], [`current_task`], [`all_tasks`], [`TaskLocal`] |
 //! | time | [`sleep`], [`sleep_until`], [`time`](fn@time), [`wait_for`], [`timeout`], [`timeout_at`] |
 //! | several at once | [`gather`](fn@gather), [`gather!`], [`gather_tasks`], [`wait`](fn@wait), [`as_completed`], [`task_group`](fn@task_group) |
 //! | cancelling | [`Task::cancel`], [`catch_cancelled`], [`shield`] |
 //! | between tasks | [`Queue`], [`oneshot`](fn@oneshot), [`Lock`], [`Event`], [`Condition`], [`Semaphore`], [`BoundedSemaphore`], [`Barrier`] |
 //! | callbacks | [`call_soon`], [`call_later`], [`call_at`], [`Handle`] |
-//! | threads | [`running_loop`], [`LoopHandle`] |
+//! | threads | [`to_thread`], [`run_in_executor`], [`Executor`], [`running_loop`], [`LoopHandle`] |
+//! | signals | [`signal`](fn@signal), [`ctrl_c`] |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+mod builder;
 mod callback;
 mod calls;
 mod crowd;
 mod current;
 mod error;
+mod executor;
 mod gather;
 mod locks;
 mod oneshot;
 mod queue;
 mod runtime;
+mod signals;
 pub mod sim;
 mod sync;
 mod task;
@@ -69,8 +73,10 @@ mod timeouts;
 mod wait;
 mod world;
 
+pub use builder::Builder;
 pub use calls::{Handle, call_at, call_later, call_soon};
 pub use error::{Cancelled, Error, Panic, TimeoutError};
+pub use executor::{Executor, InExecutor, run_in_executor, to_thread};
 pub use gather::{Gather, GatherOutcomes, Several, gather, gather_tasks};
 pub use locks::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionGuard, Event, Lock, LockGuard,
@@ -82,6 +88,7 @@ pub use roundel_core::Instant;
 pub use runtime::Runtime;
 #[cfg(not(loom))]
 pub use runtime::run;
+pub use signals::{Signal, SignalKind, ctrl_c, signal};
 pub use task::{
     Task, TaskHandle, all_tasks, create_task, current_task,
     local::TaskLocal,

@@ -8,6 +8,7 @@ use roundel_core::OsWorld;
 use roundel_core::{Poll, TurnError};
 
 use crate::{
+    builder::Builder,
     current::{self, Core},
     error::Error,
     task::{Task, TaskRef, cancel, name, step},
@@ -64,13 +65,18 @@ impl Runtime {
     /// ```
     #[cfg(not(loom))]
     pub fn new() -> io::Result<Self> {
-        Ok(Self::of(World::Os(OsWorld::new()?)))
+        Ok(Self::of(World::Os(OsWorld::new()?), None))
     }
 
-    pub(crate) fn of(world: World) -> Self {
+    pub(crate) fn of(world: World, options: Option<Builder>) -> Self {
         Self {
-            core: Core::new(world),
+            core: Core::new(world, options),
         }
+    }
+
+    #[cfg(not(loom))]
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
     }
 
     /// Runs a future to its end, as a task.
@@ -95,7 +101,9 @@ impl Runtime {
         let core = Rc::clone(&self.core);
         current::enter(&self.core, || {
             let task = Task::new(core.create_task(future.into_future()));
+            let outer = core.signals().set_main(Some(task.task().clone()));
             self.turn_until(|| task.task().state().ended());
+            core.signals().set_main(outer);
             let output = task.take();
             output.expect("the task has ended, and nobody else has its handle")
         })
@@ -169,6 +177,7 @@ impl Runtime {
                 step::abandon(&self.core, &task);
             }
         }
+        self.core.shutdown_executor();
         // Closures that have not run are dropped while there is a loop to be found.
         drop(self.core.event_loop().drain());
         self.core.calls().clear();

@@ -54,7 +54,7 @@ where
         }
     }
     let _tell = Tell(seed);
-    Runtime::of(World::Sim(SimWorld::new(seed))).run_to_end(future)
+    Runtime::of(World::Sim(SimWorld::new(seed)), None).run_to_end(future)
 }
 
 /// The kernel's virtual world, with an order.

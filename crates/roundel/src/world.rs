@@ -23,6 +23,40 @@ pub(crate) enum World {
     Sim(SimWorld),
 }
 
+impl World {
+    /// Whether it is made from a seed, and not the operating system's.
+    pub(crate) fn is_made_up(&self) -> bool {
+        match self {
+            #[cfg(not(loom))]
+            Self::Os(_) => false,
+            Self::Sim(_) => true,
+        }
+    }
+
+    pub(crate) fn watch_signal(&self, signum: i32) -> io::Result<()> {
+        match self {
+            #[cfg(not(loom))]
+            Self::Os(world) => world.watch_signal(signum),
+            Self::Sim(_) => {
+                let _ = signum;
+                Err(io::ErrorKind::Unsupported.into())
+            }
+        }
+    }
+
+    pub(crate) fn unwatch_signal(&self, signum: i32) {
+        match self {
+            #[cfg(not(loom))]
+            Self::Os(world) => {
+                world.unwatch_signal(signum);
+            }
+            Self::Sim(_) => {
+                let _ = signum;
+            }
+        }
+    }
+}
+
 /// The same method of whichever world it is.
 macro_rules! either {
     ($world:expr, $it:ident => $call:expr) => {
