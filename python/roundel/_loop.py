@@ -312,6 +312,26 @@ class Loop(_roundel.LoopCore, _Asyncio):
         self._ensure_fd_no_transport(sock)
         return _roundel.SocketDatagramTransport(self, sock, protocol, address, waiter, extra)
 
+    # Pipes.
+
+    def _make_read_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: "asyncio.Future[None] | None" = None,
+        extra: dict[str, Any] | None = None,
+    ) -> "_roundel.ReadPipeTransport":
+        return _roundel.ReadPipeTransport(self, pipe, protocol, waiter, extra)
+
+    def _make_write_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: "asyncio.Future[None] | None" = None,
+        extra: dict[str, Any] | None = None,
+    ) -> "_roundel.WritePipeTransport":
+        return _roundel.WritePipeTransport(self, pipe, protocol, waiter, extra)
+
     # Child processes.
 
     async def _make_subprocess_transport(

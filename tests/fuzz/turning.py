@@ -36,6 +36,7 @@ class _Log(logging.Handler):
 def plain(text):
     """A text without addresses, numbers of descriptors, and the name that each loop has for its transport."""
     text = re.sub(r"\b_SelectorSocketTransport\b", "SocketTransport", text)
+    text = re.sub(r"\b_Unix(Read|Write)PipeTransport\b", r"\1PipeTransport", text)
     return re.sub(r"fd=\d+", "fd=…", re.sub(r"0x[0-9a-f]+", "0x…", text))
 
 

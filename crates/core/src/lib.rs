@@ -98,7 +98,7 @@ pub use address::Address;
 #[cfg(all(unix, not(loom)))]
 pub use os::OsWorld;
 pub use virtual_world::VirtualWorld;
-pub use world::{Clock, Net, Order, Poll, World};
+pub use world::{Clock, FileKind, Net, Order, Pipes, Poll, World};
 
 // Observers.
 pub use probe::{ObjectId, Probe, TaskId, Wait, WaitKind};

@@ -98,6 +98,40 @@ pub trait Net {
     fn shutdown_write(&self, fd: RawFd) -> io::Result<()>;
 }
 
+/// What goes through pipes, FIFOs and terminals, which are non-blocking once they are used here. A world without them
+/// is one too: the loop never asks.
+#[allow(clippy::missing_errors_doc)] // They are the operating system's, and the manual's.
+pub trait Pipes {
+    /// What the descriptor is open for.
+    fn kind(&self, fd: RawFd) -> io::Result<FileKind>;
+
+    /// Makes it answer `WouldBlock` where it would block.
+    fn set_nonblocking(&self, fd: RawFd) -> io::Result<()>;
+
+    /// Reads what is there, as much as fits. Zero bytes are the end.
+    fn read(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes what there is room for. That nobody reads any more is an error; of the signal that comes with it the
+    /// process decides.
+    fn write(&self, fd: RawFd, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Writes what there is room for from several pieces, in order.
+    fn write_vectored(&self, fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+/// What a descriptor may be open for, as far as it can be watched and read like a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A pipe, with a name or without.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A terminal, or another device that is read by the byte.
+    Character,
+    /// Anything else: a file, a folder, a disk.
+    Other,
+}
+
 /// Which of the ready callbacks is next.
 pub trait Order {
     /// Picks one of the `ready` callbacks that are left in this turn, counted from the oldest. The

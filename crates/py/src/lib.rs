@@ -21,6 +21,7 @@
 //! | `streams`    | the native halves of `StreamReader`, `StreamWriter`, `StreamReaderProtocol`       |
 //! | `tls`        | `SSLProtocol`, `SSLTransport`: TLS between a transport and a protocol                |
 //! | `datagram`   | `DatagramTransport`: a datagram socket between the loop and a protocol             |
+//! | `pipe`       | `ReadPipeTransport`, `WritePipeTransport`: an end of a pipe likewise               |
 //! | `stdlib`     | what is used of the interpreter's own asyncio                                     |
 //! | `ffi`        | the border to the interpreter, and every `unsafe` block                           |
 //!
@@ -43,6 +44,7 @@ mod ffi;
 mod future;
 mod handle;
 mod listener;
+mod pipe;
 mod queue;
 mod sleep;
 mod sock;
@@ -130,6 +132,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     streams::add_to(module)?;
     tls::add_to(module)?;
     datagram::add_to(module)?;
+    pipe::add_to(module)?;
     module.add_function(wrap_pyfunction!(_all_tasks, module)?)?;
     module.add_function(wrap_pyfunction!(_set_metaclass, module)?)?;
     py.import("atexit")?

@@ -1,7 +1,7 @@
 //! Owns: the real world. Leaves out: any policy; what waits where is the loop's.
 //!
 //! Parts: `epoll` or, on other Unixes and under the feature `portable`, `portable` (each a `Poller`
-//! with the same methods); `signals`, the pipe in which signals arrive; `net`, sockets; `fd`, the
+//! with the same methods); `signals`, the pipe in which signals arrive; `net`, sockets; `pipes`, pipes and their like; `fd`, the
 //! one place where a number becomes a borrowed descriptor. Unsafe code is allowed in this folder
 //! only.
 //!
@@ -20,6 +20,7 @@ use portable::Poller;
 
 mod fd;
 mod net;
+mod pipes;
 mod signals;
 
 use std::{

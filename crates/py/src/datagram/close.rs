@@ -1,25 +1,23 @@
 //! How an endpoint ends: closed when all is sent, aborted, or broken by an error; and then `connection_lost`, once.
 
-use pyo3::exceptions::{PyOSError, PyResourceWarning};
-use pyo3::intern;
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
-use super::{DatagramTransport, bound, call_soon, receive, send};
+use super::DatagramTransport;
 use crate::ffi::{Args, Builder, Obj, This, call};
-use crate::stdlib;
+use crate::transport::base::{self, Side, lost_soon, unwatch};
 
 /// `close()`: what is written is sent first.
 pub fn close(this: This<'_, DatagramTransport>) -> PyResult<()> {
     if this.closing.replace(true) {
         return Ok(());
     }
-    receive::unwatch(this)?;
+    unwatch(this, Side::Read)?;
     if !this.unsent.borrow().is_empty() {
         return Ok(());
     }
     this.lost.set(this.lost.get() + 1);
-    send::unwatch(this)?;
+    unwatch(this, Side::Write)?;
     lost_soon(this, &Obj::none(this.py()))
 }
 
@@ -31,10 +29,10 @@ fn force_close(this: This<'_, DatagramTransport>, exception: &Obj) -> PyResult<(
     if !this.unsent.borrow().is_empty() {
         this.unsent_size.set(0);
         drop(this.unsent.take());
-        send::unwatch(this)?;
+        unwatch(this, Side::Write)?;
     }
     if !this.closing.replace(true) {
-        receive::unwatch(this)?;
+        unwatch(this, Side::Read)?;
     }
     this.lost.set(1);
     lost_soon(this, exception)
@@ -43,80 +41,15 @@ fn force_close(this: This<'_, DatagramTransport>, exception: &Obj) -> PyResult<(
 /// An error ends it. One of the operating system's is the protocol's affair; any other is also reported.
 pub fn fatal(this: This<'_, DatagramTransport>, error: PyErr, message: &str) -> PyResult<()> {
     let py = this.py();
-    let exception: Obj = error.into_value(py).into_bound(py).into_any().into();
-    if exception.bind(py).is_instance_of::<PyOSError>() {
-        if this.debug(py) {
-            let kwargs = PyDict::new(py);
-            kwargs.set_item("exc_info", exception.bind(py))?;
-            stdlib::get().logger.bind(py).call_method(
-                "debug",
-                ("%r: %s", this.bind(), message),
-                Some(&kwargs),
-            )?;
-        }
-    } else {
-        let context = PyDict::new(py);
-        context.set_item("message", message)?;
-        context.set_item("exception", exception.bind(py))?;
-        context.set_item("transport", this.bind())?;
-        context.set_item("protocol", this.protocol(py).bind(py))?;
-        this.home
-            .object(py)?
-            .bind(py)
-            .call_method1(intern!(py, "call_exception_handler"), (context,))?;
-    }
+    let exception = call::exception(py, error);
+    let is_expected = exception.bind(py).is_instance_of::<PyOSError>();
+    base::report(this, &exception, message, is_expected)?;
     force_close(this, &exception)
-}
-
-fn lost_soon(this: This<'_, DatagramTransport>, exception: &Obj) -> PyResult<()> {
-    let callback = bound(
-        &this.object(),
-        this.py(),
-        intern!(this.py(), "_call_connection_lost"),
-    )?;
-    call_soon(this, &callback, &[exception])
 }
 
 /// Tells the protocol, and lets go of everything whatever it does.
 pub fn lost(this: This<'_, DatagramTransport>, exception: &Obj) -> PyResult<()> {
-    let py = this.py();
-    let Some(protocol) = this.protocol.get() else {
-        return Ok(());
-    };
-    let outcome = call::call_method(py, &protocol, intern!(py, "connection_lost"), [exception]);
-    let closed = let_go(this);
-    outcome.map(drop).and(closed)
-}
-
-fn let_go(this: This<'_, DatagramTransport>) -> PyResult<()> {
-    let py = this.py();
-    this.protocol.set(None);
-    let closed = match this.socket.take() {
-        Some(socket) => call::call_method(py, &socket, intern!(py, "close"), []).map(drop),
-        None => Ok(()),
-    };
-    this.home.clear();
-    closed
-}
-
-/// The last reference is gone and nobody closed it.
-pub fn unclosed(this: This<'_, DatagramTransport>) -> PyResult<()> {
-    let py = this.py();
-    let Some(socket) = this.socket.get() else {
-        return Ok(());
-    };
-    let text = format!("unclosed transport {}", this.bind().repr()?);
-    let kwargs = PyDict::new(py);
-    kwargs.set_item("source", this.bind())?;
-    let warnings = py.import("warnings")?;
-    let warned = warnings.call_method(
-        "warn",
-        (text, py.get_type::<PyResourceWarning>()),
-        Some(&kwargs),
-    );
-    this.socket.set(None);
-    call::call_method(py, &socket, intern!(py, "close"), [])?;
-    warned.map(drop)
+    base::lost(this, exception, base::let_go)
 }
 
 /// Adds the methods.

@@ -1,7 +1,7 @@
 //! `DatagramTransport`: a datagram socket between the loop and a protocol, as `create_datagram_endpoint()` gives it.
 //!
 //! Owns: the fields, the class table, how a transport starts. Its parts: `receive`, `send` (with what is kept until
-//! there is room), `flow` (when to stop sending), `close` (how it ends), `peers` (addresses). Leaves out: making the
+//! there is room), `close` (how it ends), `peers` (addresses). Leaves out: making the
 //! socket and its options, which asyncio's own `create_datagram_endpoint()` does.
 //! Trade: one datagram for each report of the socket, as asyncio: a program that schedules something for a datagram has
 //! it run before the next one comes.
@@ -9,7 +9,6 @@
 //! The rules are those of asyncio's selector transport, with its order of callbacks and its messages.
 
 mod close;
-mod flow;
 mod peers;
 mod receive;
 mod send;
@@ -18,20 +17,20 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::os::fd::RawFd;
-use std::rc::Rc;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use crate::event_loop::{Callback, Home, Kernel, LoopCore};
+use crate::event_loop::{Callback, Home, LoopCore};
 use crate::ffi::args::Signature;
 use crate::ffi::{
     Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class, context,
 };
-use crate::handle::Handle;
 use crate::sock::{address, plain};
+use crate::transport::base::{self, BaseTransport, Parts, bound, call_soon};
+use crate::transport::flow::{self, Flow, FlowControl};
 use crate::{stdlib, transport};
 
 use peers::Peers;
@@ -66,15 +65,10 @@ pub struct DatagramTransport {
     unsent: RefCell<VecDeque<(Obj, Obj)>>,
     /// Its size, with what asyncio counts for each.
     unsent_size: Cell<usize>,
-    protocol_paused: Cell<bool>,
-    high_water: Cell<usize>,
-    low_water: Cell<usize>,
+    flow: Flow,
 }
 
 static CLASS: Class = Class::new();
-
-/// asyncio's default, in bytes.
-const HIGH_WATER: usize = 64 * 1024;
 
 impl DatagramTransport {
     fn slots(&self) -> [&Slot; 5] {
@@ -102,8 +96,6 @@ impl Native for DatagramTransport {
     fn fresh() -> Self {
         Self {
             max_size: Cell::new(transport::MAX_SIZE),
-            high_water: Cell::new(HIGH_WATER),
-            low_water: Cell::new(HIGH_WATER / 4),
             ..Self::default()
         }
     }
@@ -128,55 +120,40 @@ impl Native for DatagramTransport {
         !self.socket.is_empty()
     }
     fn finalize(this: This<'_, Self>) {
-        if let Err(error) = close::unclosed(this) {
+        if let Err(error) = base::unclosed(this) {
             border::unraisable(this.py(), error, &this.object());
         }
     }
 }
 
+impl BaseTransport for DatagramTransport {
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            home: &self.home,
+            file: &self.socket,
+            fd: self.fd.get(),
+            protocol: &self.protocol,
+            extra: &self.extra,
+            context: None,
+        }
+    }
+}
+
+impl FlowControl for DatagramTransport {
+    fn flow(&self) -> &Flow {
+        &self.flow
+    }
+    fn kept(&self) -> usize {
+        self.unsent_size.get()
+    }
+    const SIZE_DOC: &'static CStr = c"get_write_buffer_size($self, /)\n--\n\n\
+        How many bytes wait to be sent, from Python 3.13 on with eight for each datagram.";
+}
+
 impl DatagramTransport {
-    /// The kernel, while both the loop and this transport are open.
-    fn kernel(&self, py: Python<'_>) -> Option<Rc<Kernel>> {
-        self.home
-            .with_ours(py, |event_loop| event_loop.kernel_if_open())
-            .flatten()
-    }
-
-    fn debug(&self, py: Python<'_>) -> bool {
-        !self.home.is_empty() && self.home.debug(py).unwrap_or(false)
-    }
-
     fn is_reading(&self) -> bool {
         !self.closing.get() && !self.paused.get()
     }
-
-    /// The protocol. There is one until `connection_lost` has been called.
-    fn protocol(&self, py: Python<'_>) -> Obj {
-        self.protocol.get_or_none(py)
-    }
-}
-
-/// `loop.call_soon(callback, *args)`.
-fn call_soon(this: This<'_, DatagramTransport>, callback: &Obj, args: &[&Obj]) -> PyResult<()> {
-    let done = this.home.with_ours(this.py(), |event_loop| {
-        let handle = Handle::create(event_loop, callback, args.iter().copied(), None)?;
-        event_loop.kernel()?.call_soon(Callback::Handle(handle));
-        Ok(())
-    });
-    done.unwrap_or(Ok(()))
-}
-
-fn bound(object: &Obj, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<Obj> {
-    Ok(object.bind(py).getattr(name)?.into())
-}
-
-fn log_debug(this: This<'_, DatagramTransport>, text: &str) -> PyResult<()> {
-    let py = this.py();
-    if this.debug(py) {
-        let logger = stdlib::get().logger.bind(py);
-        logger.call_method1(intern!(py, "debug"), (text, this.bind()))?;
-    }
-    Ok(())
 }
 
 const INIT: Signature<6> = Signature {
@@ -278,12 +255,6 @@ fn repr(this: This<'_, DatagramTransport>) -> PyResult<Option<Obj>> {
     Ok(Some(PyString::new(py, &text).into_any().into()))
 }
 
-const EXTRA: Signature<2> = Signature {
-    function: "get_extra_info",
-    names: ["name", "default"],
-    required: 1,
-    positional: 2,
-};
 const PROTOCOL: Signature<1> = Signature {
     function: "set_protocol",
     names: ["protocol"],
@@ -291,20 +262,8 @@ const PROTOCOL: Signature<1> = Signature {
     positional: 1,
 };
 
-fn get_extra_info(this: This<'_, DatagramTransport>, args: Args<'_>) -> PyResult<Obj> {
-    let py = this.py();
-    let [Some(name), default] = args.parse(py, &EXTRA)? else {
-        return Ok(Obj::none(py));
-    };
-    let default = || default.cloned().unwrap_or_else(|| Obj::none(py));
-    let Some(extra) = this.extra.get() else {
-        return Ok(default());
-    };
-    Ok(call::dict_get(py, &extra, name)?.unwrap_or_else(default))
-}
-
 /// A class that is what asyncio's own transport is, and a `DatagramTransport` on every version.
-fn base(py: Python<'_>) -> PyResult<Obj> {
+fn base_class(py: Python<'_>) -> PyResult<Obj> {
     let datagram = py.import("asyncio")?.getattr("DatagramTransport")?;
     let bases = PyTuple::new(py, [stdlib::get().transport.bind(py).clone(), datagram])?;
     let names = PyDict::new(py);
@@ -326,7 +285,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .repr(repr)
         .method(
             c"get_extra_info",
-            get_extra_info,
+            base::get_extra_info,
             c"get_extra_info($self, name, default=None)\n--\n\n'socket', 'sockname', 'peername', or the default.",
         )
         .method(
@@ -340,11 +299,6 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             c"set_protocol($self, protocol)\n--\n\nGive what comes from now on to another protocol.",
         )
         .no_args(
-            c"get_protocol",
-            |this: T<'_>| Ok(this.protocol(this.py())),
-            c"get_protocol($self, /)\n--\n\nThe protocol, or None once the transport is closed.",
-        )
-        .no_args(
             c"is_closing",
             |this: T<'_>| Ok(Obj::bool(this.py(), this.closing.get())),
             c"is_closing($self, /)\n--\n\nWhether it is closing or closed.",
@@ -353,7 +307,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let builder = send::methods(builder);
     let builder = flow::methods(builder);
     let builder = close::methods(builder);
-    attributes(builder).build(module, Base::Python(base(module.py())?))?;
+    attributes(builder).build(module, Base::Python(base_class(module.py())?))?;
     Ok(())
 }
 
@@ -363,15 +317,7 @@ fn attributes(builder: Builder<DatagramTransport>) -> Builder<DatagramTransport>
     fn size(this: T<'_>, size: usize) -> PyResult<Obj> {
         Ok(Obj::int(this.py(), i64::try_from(size)?))
     }
-    builder
-        .property(
-            c"_extra",
-            |this: T<'_>| Ok(this.extra.get_or_none(this.py())),
-            |this: T<'_>, value| {
-                this.extra.set(value);
-                Ok(())
-            },
-        )
+    base::attributes(builder)
         .property(
             c"max_size",
             |this: T<'_>| size(this, this.max_size.get()),
@@ -381,16 +327,12 @@ fn attributes(builder: Builder<DatagramTransport>) -> Builder<DatagramTransport>
                 Ok(())
             },
         )
-        .getter(c"_loop", |this: T<'_>| {
-            Ok(this.home.object_or_none(this.py()))
-        })
         .getter(c"_sock", |this: T<'_>| {
             Ok(this.socket.get_or_none(this.py()))
         })
         .getter(c"_sock_fd", |this: T<'_>| {
             Ok(Obj::int(this.py(), i64::from(this.fd.get())))
         })
-        .getter(c"_protocol", |this: T<'_>| Ok(this.protocol(this.py())))
         .getter(c"_address", |this: T<'_>| {
             Ok(this.address.get_or_none(this.py()))
         })
@@ -402,15 +344,6 @@ fn attributes(builder: Builder<DatagramTransport>) -> Builder<DatagramTransport>
         })
         .getter(c"_conn_lost", |this: T<'_>| {
             Ok(Obj::int(this.py(), i64::from(this.lost.get())))
-        })
-        .getter(c"_protocol_paused", |this: T<'_>| {
-            Ok(Obj::bool(this.py(), this.protocol_paused.get()))
-        })
-        .getter(c"_high_water", |this: T<'_>| {
-            size(this, this.high_water.get())
-        })
-        .getter(c"_low_water", |this: T<'_>| {
-            size(this, this.low_water.get())
         })
         .getter(c"_buffer_size", |this: T<'_>| {
             size(this, this.unsent_size.get())

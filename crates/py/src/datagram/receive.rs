@@ -6,12 +6,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use roundel_core::{Mode, Net as _};
 
-use super::{DatagramTransport, bound, close, log_debug};
+use super::{DatagramTransport, close};
 use crate::event_loop::Callback;
 use crate::ffi::{Builder, Obj, This, call, context};
 use crate::handle::{self, Handle};
 use crate::sock::operation::would_block;
 use crate::task::ends_the_run;
+use crate::transport::base::{BaseTransport as _, Side, bound, log, unwatch};
 use crate::{stdlib, transport};
 
 /// Reading starts, behind `connection_made`.
@@ -36,19 +37,6 @@ fn watch(this: This<'_, DatagramTransport>) -> PyResult<()> {
         .add_reader(this.fd.get(), entry, Mode::Level)
         .map_err(|error| stdlib::os_error(py, &error))?;
     drop(replaced);
-    Ok(())
-}
-
-/// Takes the socket out of the loop's watch.
-pub fn unwatch(this: This<'_, DatagramTransport>) -> PyResult<()> {
-    let py = this.py();
-    let Some(kernel) = this.kernel(py) else {
-        return Ok(());
-    };
-    let removed = kernel
-        .remove_reader(this.fd.get())
-        .map_err(|error| stdlib::os_error(py, &error))?;
-    drop(removed);
     Ok(())
 }
 
@@ -199,8 +187,8 @@ pub fn methods(builder: Builder<DatagramTransport>) -> Builder<DatagramTransport
             |this: T<'_>| {
                 if this.is_reading() {
                     this.paused.set(true);
-                    unwatch(this)?;
-                    log_debug(this, "%r pauses reading")?;
+                    unwatch(this, Side::Read)?;
+                    log(this, intern!(this.py(), "debug"), "%r pauses reading")?;
                 }
                 Ok(Obj::none(this.py()))
             },
@@ -212,7 +200,7 @@ pub fn methods(builder: Builder<DatagramTransport>) -> Builder<DatagramTransport
                 if !this.closing.get() && this.paused.replace(false) {
                     this.read_context.set(context::copy_current(this.py())?);
                     watch(this)?;
-                    log_debug(this, "%r resumes reading")?;
+                    log(this, intern!(this.py(), "debug"), "%r resumes reading")?;
                 }
                 Ok(Obj::none(this.py()))
             },

@@ -3,19 +3,18 @@
 use pyo3::exceptions::{PyAttributeError, PyOSError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use roundel_core::{Address, Mode, Net as _};
+use roundel_core::{Address, Net as _};
 
-use super::flow::{maybe_pause, maybe_resume};
 use super::receive::tell_error;
-use super::{DatagramTransport, bound, close};
-use crate::event_loop::{Callback, cancel_replaced};
+use super::{DatagramTransport, close};
 use crate::ffi::args::Signature;
 use crate::ffi::{Args, Builder, Obj, This, buffer, call};
-use crate::handle::Handle;
 use crate::sock::operation::would_block;
 use crate::sock::plain;
 use crate::stdlib;
 use crate::task::ends_the_run;
+use crate::transport::base::{Side, unwatch, watch};
+use crate::transport::flow::{maybe_pause, maybe_resume};
 use crate::transport::{self, QUIET_WRITES};
 
 /// What asyncio counts for each datagram beside its bytes: from 3.13 on, when it also began to send empty ones.
@@ -62,7 +61,7 @@ fn sendto(this: This<'_, DatagramTransport>, args: Args<'_>) -> PyResult<Obj> {
     if this.unsent.borrow().is_empty() {
         match send(this, data, &to)? {
             Sent::Done => return Ok(done),
-            Sent::Later => watch(this)?,
+            Sent::Later => watch(this, Side::Write, intern!(py, "_sendto_ready"))?,
             Sent::Failed(error) => {
                 failed(this, error)?;
                 return Ok(done);
@@ -197,33 +196,6 @@ fn failed(this: This<'_, DatagramTransport>, error: PyErr) -> PyResult<()> {
     }
 }
 
-/// Registers for when the socket takes more. By a handle, as asyncio does: what it raises is reported with that.
-fn watch(this: This<'_, DatagramTransport>) -> PyResult<()> {
-    let py = this.py();
-    let callback = bound(&this.object(), py, intern!(py, "_sendto_ready"))?;
-    let added = this.home.with_ours(py, |event_loop| {
-        let kernel = event_loop.kernel()?;
-        let handle = Handle::create(event_loop, &callback, [].into_iter(), None)?;
-        let replaced = kernel
-            .add_writer(this.fd.get(), Callback::Handle(handle), Mode::Level)
-            .map_err(|error| stdlib::os_error(py, &error))?;
-        cancel_replaced(py, replaced)
-    });
-    added.unwrap_or(Ok(()))
-}
-
-/// Stops waiting for the socket to take more.
-pub fn unwatch(this: This<'_, DatagramTransport>) -> PyResult<()> {
-    let py = this.py();
-    let Some(kernel) = this.kernel(py) else {
-        return Ok(());
-    };
-    let removed = kernel
-        .remove_writer(this.fd.get())
-        .map_err(|error| stdlib::os_error(py, &error))?;
-    cancel_replaced(py, removed)
-}
-
 /// The socket takes more: sends what it will take.
 fn writable(this: This<'_, DatagramTransport>) -> PyResult<Obj> {
     let py = this.py();
@@ -247,7 +219,7 @@ fn writable(this: This<'_, DatagramTransport>) -> PyResult<Obj> {
     // May send more.
     maybe_resume(this)?;
     if this.unsent.borrow().is_empty() {
-        unwatch(this)?;
+        unwatch(this, Side::Write)?;
         if this.closing.get() {
             close::lost(this, &done)?;
         }

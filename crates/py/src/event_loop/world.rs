@@ -7,7 +7,8 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
 use roundel_core::{
-    Address, Clock, Events, Instant, Interest, Mode, Net, Order, OsWorld, Poll, Waker,
+    Address, Clock, Events, FileKind, Instant, Interest, Mode, Net, Order, OsWorld, Pipes, Poll,
+    Waker,
 };
 
 /// Where the kernel's time has its zero, in nanoseconds before the clock's: 146 years. A program may set timers before
@@ -112,6 +113,24 @@ impl Net for PyWorld {
     }
     fn shutdown_write(&self, fd: RawFd) -> io::Result<()> {
         self.os.shutdown_write(fd)
+    }
+}
+
+impl Pipes for PyWorld {
+    fn kind(&self, fd: RawFd) -> io::Result<FileKind> {
+        self.os.kind(fd)
+    }
+    fn set_nonblocking(&self, fd: RawFd) -> io::Result<()> {
+        self.os.set_nonblocking(fd)
+    }
+    fn read(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+        self.os.read(fd, buffer)
+    }
+    fn write(&self, fd: RawFd, data: &[u8]) -> io::Result<usize> {
+        self.os.write(fd, data)
+    }
+    fn write_vectored(&self, fd: RawFd, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.os.write_vectored(fd, data)
     }
 }
 

@@ -1,11 +1,11 @@
 //! How a transport ends: closed when all is sent, aborted, or broken by an error; and then `connection_lost`, once.
 
-use pyo3::exceptions::{PyConnectionError, PyOSError, PyResourceWarning};
+use pyo3::exceptions::{PyConnectionError, PyOSError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
-use super::{SocketTransport, bound, call_soon, read, write};
+use super::base::{self, Side, lost_soon, unwatch};
+use super::{SocketTransport, read};
 use crate::ffi::{Args, Builder, Obj, This, call};
 use crate::stdlib;
 
@@ -15,11 +15,11 @@ pub fn close(this: This<'_, SocketTransport>) -> PyResult<()> {
         return Ok(());
     }
     read::unwatch(this)?;
-    if this.unsent_len.get() > 0 {
+    if !this.unsent.is_empty() {
         return Ok(());
     }
     this.lost.set(this.lost.get() + 1);
-    write::unwatch(this)?;
+    unwatch(this, Side::Write)?;
     lost_soon(this, &Obj::none(this.py()))
 }
 
@@ -28,9 +28,9 @@ fn force_close(this: This<'_, SocketTransport>, exception: &Obj) -> PyResult<()>
     if this.lost.get() > 0 {
         return Ok(());
     }
-    if this.unsent_len.get() > 0 {
-        write::discard(this);
-        write::unwatch(this)?;
+    if !this.unsent.is_empty() {
+        this.unsent.discard();
+        unwatch(this, Side::Write)?;
     }
     if !this.closing.replace(true) {
         read::unwatch(this)?;
@@ -43,57 +43,19 @@ fn force_close(this: This<'_, SocketTransport>, exception: &Obj) -> PyResult<()>
 pub fn fatal(this: This<'_, SocketTransport>, error: PyErr, message: &str) -> PyResult<()> {
     let py = this.py();
     let exception = call::exception(py, error);
-    if exception.bind(py).is_instance_of::<PyOSError>() {
-        if this.debug(py) {
-            let kwargs = PyDict::new(py);
-            kwargs.set_item("exc_info", exception.bind(py))?;
-            stdlib::get().logger.bind(py).call_method(
-                "debug",
-                ("%r: %s", this.bind(), message),
-                Some(&kwargs),
-            )?;
-        }
-    } else {
-        let context = PyDict::new(py);
-        context.set_item("message", message)?;
-        context.set_item("exception", exception.bind(py))?;
-        context.set_item("transport", this.bind())?;
-        context.set_item("protocol", this.protocol(py).bind(py))?;
-        this.event_loop(py)?
-            .bind(py)
-            .call_method1(intern!(py, "call_exception_handler"), (context,))?;
-    }
+    let is_expected = exception.bind(py).is_instance_of::<PyOSError>();
+    base::report(this, &exception, message, is_expected)?;
     force_close(this, &exception)
-}
-
-fn lost_soon(this: This<'_, SocketTransport>, exception: &Obj) -> PyResult<()> {
-    let callback = bound(
-        &this.object(),
-        this.py(),
-        intern!(this.py(), "_call_connection_lost"),
-    )?;
-    call_soon(this, &callback, &[exception])
 }
 
 /// Tells the protocol, and lets go of everything whatever it does.
 pub fn lost(this: This<'_, SocketTransport>, exception: &Obj) -> PyResult<()> {
-    let py = this.py();
-    let Some(protocol) = this.protocol.get() else {
-        return Ok(());
-    };
-    let outcome = call::call_method(py, &protocol, intern!(py, "connection_lost"), [exception]);
-    let closed = let_go(this);
-    outcome.map(drop).and(closed)
+    base::lost(this, exception, let_go)
 }
 
 fn let_go(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
-    this.protocol.set(None);
-    let closed = match this.socket.take() {
-        Some(socket) => call::call_method(py, &socket, intern!(py, "close"), []).map(drop),
-        None => Ok(()),
-    };
-    this.home.clear();
+    let closed = base::let_go(this);
     let detached = match this.server.take() {
         Some(server) => stdlib::detach_from_server(py, &server, &this.object()),
         None => Ok(()),
@@ -110,25 +72,11 @@ fn let_go(this: This<'_, SocketTransport>) -> PyResult<()> {
 
 /// The last reference is gone and nobody closed it.
 pub fn unclosed(this: This<'_, SocketTransport>) -> PyResult<()> {
-    let py = this.py();
-    let Some(socket) = this.socket.get() else {
-        return Ok(());
-    };
-    let text = format!("unclosed transport {}", this.bind().repr()?);
-    let kwargs = PyDict::new(py);
-    kwargs.set_item("source", this.bind())?;
-    let warnings = py.import("warnings")?;
-    let warned = warnings.call_method(
-        "warn",
-        (text, py.get_type::<PyResourceWarning>()),
-        Some(&kwargs),
-    );
-    this.socket.set(None);
-    call::call_method(py, &socket, intern!(py, "close"), [])?;
+    let warned = base::unclosed(this);
     if let Some(server) = this.server.take() {
-        stdlib::detach_from_server(py, &server, &this.object())?;
+        stdlib::detach_from_server(this.py(), &server, &this.object())?;
     }
-    warned.map(drop)
+    warned
 }
 
 /// Adds the methods.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::{SocketTransport, extra, read, write};
+use super::{SocketTransport, base, read, write};
 use crate::ffi::gil::Global;
 use crate::ffi::{Native, Obj, This, class};
 
@@ -115,6 +115,6 @@ impl SocketTransport {
 
     /// `get_extra_info(name)`, or nothing.
     pub fn extra(this: This<'_, Self>, name: &Obj) -> PyResult<Option<Obj>> {
-        extra(this, name)
+        base::extra(this, name)
     }
 }

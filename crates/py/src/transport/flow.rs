@@ -1,51 +1,76 @@
-//! Flow control: telling the protocol to stop writing and to go on, by two limits on what is kept.
+//! Flow control: telling the protocol to stop writing and to go on, by two limits on what is kept. asyncio's
+//! `_FlowControlMixin`, for every native transport that writes to a file.
+
+use std::cell::Cell;
+use std::ffi::CStr;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::PyString;
 
-use super::{HIGH_WATER, SocketTransport};
+use super::base::{self, BaseTransport};
 use crate::ffi::args::Signature;
 use crate::ffi::{Args, Builder, Obj, This, call};
 use crate::task::ends_the_run;
 
+/// asyncio's default, in bytes.
+const HIGH_WATER: usize = 64 * 1024;
+
+/// The limits, and what the protocol was told last.
+pub struct Flow {
+    paused: Cell<bool>,
+    high: Cell<usize>,
+    low: Cell<usize>,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self {
+            paused: Cell::new(false),
+            high: Cell::new(HIGH_WATER),
+            low: Cell::new(HIGH_WATER / 4),
+        }
+    }
+}
+
+/// A transport that keeps what it cannot write yet.
+pub trait FlowControl: BaseTransport {
+    fn flow(&self) -> &Flow;
+    /// How much is kept, in bytes.
+    fn kept(&self) -> usize;
+    /// The docstring of `get_write_buffer_size`.
+    const SIZE_DOC: &'static CStr =
+        c"get_write_buffer_size($self, /)\n--\n\nHow many bytes wait to be written.";
+}
+
 /// `protocol.pause_writing()` when more than the high-water mark is kept.
-pub fn maybe_pause(this: This<'_, SocketTransport>) -> PyResult<()> {
-    if this.unsent_len.get() <= this.high_water.get() || this.protocol_paused.replace(true) {
+pub fn maybe_pause<T: FlowControl>(this: This<'_, T>) -> PyResult<()> {
+    let flow = this.flow();
+    if this.kept() <= flow.high.get() || flow.paused.replace(true) {
         return Ok(());
     }
     tell_protocol(this, intern!(this.py(), "pause_writing"))
 }
 
 /// `protocol.resume_writing()` when no more than the low-water mark is kept.
-pub fn maybe_resume(this: This<'_, SocketTransport>) -> PyResult<()> {
-    if !this.protocol_paused.get() || this.unsent_len.get() > this.low_water.get() {
+pub fn maybe_resume<T: FlowControl>(this: This<'_, T>) -> PyResult<()> {
+    let flow = this.flow();
+    if !flow.paused.get() || this.kept() > flow.low.get() {
         return Ok(());
     }
-    this.protocol_paused.set(false);
+    flow.paused.set(false);
     tell_protocol(this, intern!(this.py(), "resume_writing"))
 }
 
-fn tell_protocol(
-    this: This<'_, SocketTransport>,
-    method: &Bound<'_, pyo3::types::PyString>,
-) -> PyResult<()> {
+fn tell_protocol<T: FlowControl>(this: This<'_, T>, method: &Bound<'_, PyString>) -> PyResult<()> {
     let py = this.py();
-    let protocol = this.protocol(py);
-    match call::call_method(py, &protocol, method, []) {
+    match call::call_method(py, &this.protocol(py), method, []) {
         Ok(_) => Ok(()),
         Err(error) if ends_the_run(py, &error) => Err(error),
         Err(error) => {
-            let context = PyDict::new(py);
-            context.set_item("message", format!("protocol.{method}() failed"))?;
-            context.set_item("exception", call::exception(py, error).bind(py))?;
-            context.set_item("transport", this.bind())?;
-            context.set_item("protocol", protocol.bind(py))?;
-            this.event_loop(py)?
-                .bind(py)
-                .call_method1(intern!(py, "call_exception_handler"), (context,))?;
-            Ok(())
+            let message = format!("protocol.{method}() failed");
+            base::tell_handler(this, &call::exception(py, error), &message)
         }
     }
 }
@@ -57,7 +82,7 @@ const LIMITS: Signature<2> = Signature {
     positional: 2,
 };
 
-fn set_limits(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
+fn set_limits<'a, T: FlowControl>(this: This<'a, T>, args: Args<'a>) -> PyResult<Obj> {
     let py = this.py();
     let [high, low] = args.parse(py, &LIMITS)?;
     let number = |limit: Option<&Obj>| match limit.filter(|limit| !limit.is_none()) {
@@ -76,25 +101,30 @@ fn set_limits(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> 
             "high ({high}) must be >= low ({low}) must be >= 0"
         )));
     }
-    this.high_water.set(usize::try_from(high)?);
-    this.low_water.set(usize::try_from(low)?);
+    this.flow().high.set(usize::try_from(high)?);
+    this.flow().low.set(usize::try_from(low)?);
     maybe_pause(this)?;
     Ok(Obj::none(py))
 }
 
-/// Adds the methods.
-pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
+fn size(py: Python<'_>, size: usize) -> PyResult<Obj> {
+    Ok(Obj::int(py, i64::try_from(size)?))
+}
+
+/// Adds the methods, and asyncio's names of the fields.
+pub fn methods<T: FlowControl>(builder: Builder<T>) -> Builder<T> {
     builder
         .no_args(
             c"get_write_buffer_size",
-            |this: This<'_, SocketTransport>| Ok(Obj::int(this.py(), i64::try_from(this.unsent_len.get())?)),
-            c"get_write_buffer_size($self, /)\n--\n\nHow many bytes wait to be sent.",
+            |this: This<'_, T>| size(this.py(), this.kept()),
+            T::SIZE_DOC,
         )
         .no_args(
             c"get_write_buffer_limits",
-            |this: This<'_, SocketTransport>| {
-                let limit = |limit: usize| i64::try_from(limit).map(|limit| Obj::int(this.py(), limit));
-                call::tuple(this.py(), [&limit(this.low_water.get())?, &limit(this.high_water.get())?].into_iter())
+            |this: This<'_, T>| {
+                let (py, flow) = (this.py(), this.flow());
+                let limits = [&size(py, flow.low.get())?, &size(py, flow.high.get())?];
+                call::tuple(py, limits.into_iter())
             },
             c"get_write_buffer_limits($self, /)\n--\n\nThe low and the high limit of flow control, in bytes.",
         )
@@ -104,4 +134,13 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
             c"set_write_buffer_limits($self, high=None, low=None)\n--\n\n\
               Set when the protocol is told to pause and to resume writing, in bytes.",
         )
+        .getter(c"_protocol_paused", |this: This<'_, T>| {
+            Ok(Obj::bool(this.py(), this.flow().paused.get()))
+        })
+        .getter(c"_high_water", |this: This<'_, T>| {
+            size(this.py(), this.flow().high.get())
+        })
+        .getter(c"_low_water", |this: This<'_, T>| {
+            size(this.py(), this.flow().low.get())
+        })
 }

@@ -1,42 +1,46 @@
 //! `SocketTransport`: a connected stream socket between the loop and a protocol.
 //!
 //! Owns: the fields, the class table, how a transport starts. Its parts: `read` (from the socket to the protocol),
-//! `write` (the other way), `flow` (when to stop writing), `close` (how it ends), `direct` (what native code calls).
+//! `write` (the other way), `close` (how it ends), `direct` (what native code calls). What it shares with datagrams and
+//! pipes: `base` (what every transport is), `flow` (when to stop writing), `unsent` (what is kept).
 //! Leaves out: making sockets, and TLS, which is a protocol on top (`tls`).
 //! Trade: written to at once, with only the rest kept; read into one buffer that the loop owns, so that a message costs
 //! a `bytes` of its own size and not a large one cut down.
 //!
 //! The rules are those of asyncio's selector transport, with its order of callbacks and its messages.
 
+pub mod base;
 mod close;
 mod direct;
-mod flow;
+pub mod flow;
 mod read;
+pub mod unsent;
 mod write;
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::RawFd;
-use std::rc::Rc;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyDict;
 
-use crate::event_loop::{Callback, Home, Kernel, LoopCore};
+use crate::event_loop::{Callback, Home, LoopCore};
 use crate::ffi::args::Signature;
 use crate::ffi::{
     Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class, context,
 };
-use crate::handle::Handle;
 use crate::sock::plain;
 use crate::stdlib;
 use crate::tls::SslProtocol;
 
+use base::{BaseTransport, Parts, bound, call_soon};
+use flow::{Flow, FlowControl};
+use unsent::Unsent;
+
 pub use direct::Own;
-pub use read::{MAX_SIZE, readable, start, would_block};
+pub use read::{MAX_SIZE, make_room, readable, start, would_block};
 pub use write::QUIET_WRITES;
 
 /// A connected stream socket.
@@ -59,15 +63,11 @@ pub struct SocketTransport {
     lost: Cell<u32>,
     /// `write_eof()` was called.
     eof: Cell<bool>,
-    /// What the socket would not take yet: `bytes` objects, of the first all from `sent` on.
-    unsent: RefCell<VecDeque<Obj>>,
-    sent: Cell<usize>,
-    unsent_len: Cell<usize>,
+    /// What the socket would not take yet.
+    unsent: Unsent,
     /// Told when `unsent` is empty: sendfile waits for that.
     empty_waiter: Slot,
-    protocol_paused: Cell<bool>,
-    high_water: Cell<usize>,
-    low_water: Cell<usize>,
+    flow: Flow,
 }
 
 /// How the protocol takes what is read.
@@ -112,23 +112,17 @@ impl Native for SocketTransport {
         &CLASS
     }
     fn fresh() -> Self {
-        Self {
-            high_water: Cell::new(HIGH_WATER),
-            low_water: Cell::new(HIGH_WATER / 4),
-            ..Self::default()
-        }
+        Self::default()
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.home.traverse(visitor);
         self.slots().into_iter().for_each(|slot| visitor.slot(slot));
-        if let Ok(unsent) = self.unsent.try_borrow() {
-            unsent.iter().for_each(|chunk| visitor.object(chunk));
-        }
+        self.unsent.traverse(visitor);
     }
     fn clear(&self) {
         self.home.clear();
         self.slots().into_iter().for_each(|slot| slot.set(None));
-        drop(self.unsent.take());
+        self.unsent.discard();
     }
     fn needs_finalizer(&self) -> bool {
         !self.socket.is_empty()
@@ -140,25 +134,31 @@ impl Native for SocketTransport {
     }
 }
 
-/// asyncio's default, in bytes.
-const HIGH_WATER: usize = 64 * 1024;
+impl BaseTransport for SocketTransport {
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            home: &self.home,
+            file: &self.socket,
+            fd: self.fd.get(),
+            protocol: &self.protocol,
+            extra: &self.extra,
+            context: Some(&self.context),
+        }
+    }
+}
+
+impl FlowControl for SocketTransport {
+    fn flow(&self) -> &Flow {
+        &self.flow
+    }
+    fn kept(&self) -> usize {
+        self.unsent.len()
+    }
+    const SIZE_DOC: &'static CStr =
+        c"get_write_buffer_size($self, /)\n--\n\nHow many bytes wait to be sent.";
+}
 
 impl SocketTransport {
-    fn event_loop(&self, py: Python<'_>) -> PyResult<Obj> {
-        self.home.object(py)
-    }
-
-    /// The kernel, while both the loop and this transport are open.
-    fn kernel(&self, py: Python<'_>) -> Option<Rc<Kernel>> {
-        self.home
-            .with_ours(py, |event_loop| event_loop.kernel_if_open())
-            .flatten()
-    }
-
-    fn debug(&self, py: Python<'_>) -> bool {
-        !self.home.is_empty() && self.home.debug(py).unwrap_or(false)
-    }
-
     fn is_reading(&self) -> bool {
         !self.closing.get() && !self.paused.get()
     }
@@ -170,38 +170,6 @@ impl SocketTransport {
             None => context::copy_current(py),
         }
     }
-
-    /// The protocol. There is one until `connection_lost` has been called.
-    fn protocol(&self, py: Python<'_>) -> Obj {
-        self.protocol.get_or_none(py)
-    }
-}
-
-/// `loop.call_soon(callback, *args)` with the transport's context, or the current one if it has none.
-fn call_soon(this: This<'_, SocketTransport>, callback: &Obj, args: &[&Obj]) -> PyResult<()> {
-    let py = this.py();
-    let done = this.home.with_ours(py, |event_loop| {
-        let context = this.context.get();
-        let handle = Handle::create(event_loop, callback, args.iter().copied(), context.as_ref())?;
-        event_loop.kernel()?.call_soon(Callback::Handle(handle));
-        Ok(())
-    });
-    done.unwrap_or(Ok(()))
-}
-
-fn bound(object: &Obj, py: Python<'_>, name: &Bound<'_, pyo3::types::PyString>) -> PyResult<Obj> {
-    Ok(object.bind(py).getattr(name)?.into())
-}
-
-fn log_debug(this: This<'_, SocketTransport>, text: &str) -> PyResult<()> {
-    let py = this.py();
-    if this.debug(py) {
-        stdlib::get()
-            .logger
-            .bind(py)
-            .call_method1(intern!(py, "debug"), (text, this.bind()))?;
-    }
-    Ok(())
 }
 
 const INIT: Signature<7> = Signature {
@@ -369,7 +337,7 @@ fn repr(this: This<'_, SocketTransport>) -> PyResult<Option<Obj>> {
         words.push(format!(
             "write=<{}, bufsize={}>",
             state(writes),
-            this.unsent_len.get()
+            this.unsent.len()
         ));
     }
     let text = format!("<{}>", words.join(" "));
@@ -378,34 +346,12 @@ fn repr(this: This<'_, SocketTransport>) -> PyResult<Option<Obj>> {
     ))
 }
 
-const EXTRA: Signature<2> = Signature {
-    function: "get_extra_info",
-    names: ["name", "default"],
-    required: 1,
-    positional: 2,
-};
 const PROTOCOL: Signature<1> = Signature {
     function: "set_protocol",
     names: ["protocol"],
     required: 1,
     positional: 1,
 };
-
-fn get_extra_info(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
-    let py = this.py();
-    let [Some(name), default] = args.parse(py, &EXTRA)? else {
-        return Ok(Obj::none(py));
-    };
-    let found = extra(this, name)?;
-    Ok(found.unwrap_or_else(|| default.cloned().unwrap_or_else(|| Obj::none(py))))
-}
-
-fn extra(this: This<'_, SocketTransport>, name: &Obj) -> PyResult<Option<Obj>> {
-    match this.extra.get() {
-        Some(extra) => call::dict_get(this.py(), &extra, name),
-        None => Ok(None),
-    }
-}
 
 /// Adds the class to the module.
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -414,7 +360,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .repr(repr)
         .method(
             c"get_extra_info",
-            get_extra_info,
+            base::get_extra_info,
             c"get_extra_info($self, name, default=None)\n--\n\n'socket', 'sockname', 'peername', or the default.",
         )
         .method(
@@ -426,11 +372,6 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 Ok(Obj::none(this.py()))
             },
             c"set_protocol($self, protocol)\n--\n\nGive what comes from now on to another protocol.",
-        )
-        .no_args(
-            c"get_protocol",
-            |this: This<'_, SocketTransport>| Ok(this.protocol(this.py())),
-            c"get_protocol($self, /)\n--\n\nThe protocol, or None once the connection is lost.",
         )
         .no_args(
             c"is_closing",
@@ -457,25 +398,13 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// asyncio's names of the fields, which its own code and some libraries read.
 fn attributes(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
     type T<'a> = This<'a, SocketTransport>;
-    builder
-        .property(
-            c"_extra",
-            |this: T<'_>| Ok(this.extra.get_or_none(this.py())),
-            |this: T<'_>, value| {
-                this.extra.set(value);
-                Ok(())
-            },
-        )
-        .getter(c"_loop", |this: T<'_>| {
-            Ok(this.home.object_or_none(this.py()))
-        })
+    base::attributes(builder)
         .getter(c"_sock", |this: T<'_>| {
             Ok(this.socket.get_or_none(this.py()))
         })
         .getter(c"_sock_fd", |this: T<'_>| {
             Ok(Obj::int(this.py(), i64::from(this.fd.get())))
         })
-        .getter(c"_protocol", |this: T<'_>| Ok(this.protocol(this.py())))
         .getter(c"_server", |this: T<'_>| {
             Ok(this.server.get_or_none(this.py()))
         })
@@ -491,20 +420,7 @@ fn attributes(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
         .getter(c"_conn_lost", |this: T<'_>| {
             Ok(Obj::int(this.py(), i64::from(this.lost.get())))
         })
-        .getter(c"_protocol_paused", |this: T<'_>| {
-            Ok(Obj::bool(this.py(), this.protocol_paused.get()))
-        })
-        .getter(c"_high_water", |this: T<'_>| {
-            Ok(Obj::int(this.py(), i64::try_from(this.high_water.get())?))
-        })
-        .getter(c"_low_water", |this: T<'_>| {
-            Ok(Obj::int(this.py(), i64::try_from(this.low_water.get())?))
-        })
         .getter(c"_buffer", |this: T<'_>| {
-            let unsent = this.unsent.borrow();
-            let chunks = unsent.iter().map(|chunk| chunk.bind(this.py()));
-            Ok(PyTuple::new(this.py(), chunks.collect::<Vec<_>>())?
-                .into_any()
-                .into())
+            call::tuple(this.py(), this.unsent.chunks().iter())
         })
 }

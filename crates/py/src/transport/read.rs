@@ -5,7 +5,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use roundel_core::{Mode, Net as _};
 
-use super::{Sink, SocketTransport, close, log_debug};
+use super::base::{self, BaseTransport as _, Side, log};
+use super::{Sink, SocketTransport, close};
 use crate::datagram;
 use crate::event_loop::Callback;
 use crate::ffi::{Builder, Obj, This, buffer, call, context};
@@ -25,7 +26,7 @@ pub const MAX_SIZE: usize = 256 * 1024;
 const KEEPS_TWICE: usize = 4 << 20;
 
 /// The loop's buffer, made when it is first needed.
-fn make_room(room: &mut Vec<u8>) {
+pub fn make_room(room: &mut Vec<u8>) {
     if room.is_empty() {
         drop(std::hint::black_box(Vec::<u8>::with_capacity(KEEPS_TWICE)));
         room.resize(MAX_SIZE, 0);
@@ -62,15 +63,7 @@ fn watch(this: This<'_, SocketTransport>) -> PyResult<()> {
 
 /// Takes the socket out of the loop's watch.
 pub fn unwatch(this: This<'_, SocketTransport>) -> PyResult<()> {
-    let py = this.py();
-    let Some(kernel) = this.kernel(py) else {
-        return Ok(());
-    };
-    let removed = kernel
-        .remove_reader(this.fd.get())
-        .map_err(|error| stdlib::os_error(py, &error))?;
-    drop(removed);
-    Ok(())
+    base::unwatch(this, Side::Read)
 }
 
 /// The socket is readable.
@@ -279,7 +272,7 @@ fn protocol_failed<R>(
 /// The peer has ended its side.
 fn at_eof(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
-    log_debug(this, "%r received EOF")?;
+    log(this, intern!(this.py(), "debug"), "%r received EOF")?;
     match call::call_method(py, &this.protocol(py), intern!(py, "eof_received"), []) {
         // The protocol goes on writing; there is nothing more to read.
         Ok(keep_open) if keep_open.bind(py).is_truthy()? => unwatch(this),
@@ -299,7 +292,7 @@ pub fn pause(this: This<'_, SocketTransport>) -> PyResult<()> {
     }
     this.paused.set(true);
     unwatch(this)?;
-    log_debug(this, "%r pauses reading")
+    log(this, intern!(this.py(), "debug"), "%r pauses reading")
 }
 
 /// `resume_reading()`.
@@ -309,7 +302,7 @@ pub fn resume(this: This<'_, SocketTransport>) -> PyResult<()> {
     }
     this.read_context.set(this.own_context(this.py())?);
     watch(this)?;
-    log_debug(this, "%r resumes reading")
+    log(this, intern!(this.py(), "debug"), "%r resumes reading")
 }
 
 /// Adds the methods.

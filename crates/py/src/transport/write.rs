@@ -7,19 +7,16 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
-use roundel_core::{Mode, Net as _};
+use roundel_core::Net as _;
 
+use super::base::{BaseTransport as _, Side, unwatch, watch};
 use super::flow::{maybe_pause, maybe_resume};
 use super::read::would_block;
-use super::{SocketTransport, bound, close};
-use crate::event_loop::{Callback, cancel_replaced};
+use super::{SocketTransport, close};
 use crate::ffi::args::Signature;
 use crate::ffi::{Args, Builder, Obj, This, buffer, call};
-use crate::handle::Handle;
 use crate::stdlib;
 
-/// How many chunks one system call takes: Linux's limit.
-const MAX_CHUNKS: usize = 1024;
 /// How many writes to a lost connection are let pass without a word in the log: asyncio's.
 pub const QUIET_WRITES: u32 = 5;
 
@@ -99,7 +96,7 @@ pub fn write_data(this: This<'_, SocketTransport>, data: &Obj) -> PyResult<()> {
         return Ok(());
     }
     let mut sent = 0;
-    if this.unsent_len.get() == 0 {
+    if this.unsent.is_empty() {
         match send(this, data)? {
             Ok(count) => sent = count,
             Err(error) if would_block(&error) => {}
@@ -115,9 +112,9 @@ pub fn write_data(this: This<'_, SocketTransport>, data: &Obj) -> PyResult<()> {
         if sent == len {
             return Ok(());
         }
-        watch(this)?;
+        await_room(this)?;
     }
-    keep(this, data, sent, len)?;
+    this.unsent.keep(py, data, sent, len)?;
     maybe_pause(this)?;
     Ok(())
 }
@@ -130,26 +127,6 @@ fn send(this: This<'_, SocketTransport>, data: &Obj) -> PyResult<std::io::Result
         }
         None => Err(PyRuntimeError::new_err("Event loop is closed")),
     }
-}
-
-/// Keeps what was not sent: a `bytes` as it is, anything else as a copy, since it may change.
-fn keep(this: This<'_, SocketTransport>, data: &Obj, sent: usize, len: usize) -> PyResult<()> {
-    let py = this.py();
-    let first = this.unsent_len.get() == 0;
-    let chunk = if buffer::of_bytes(data).is_some() && (first || sent == 0) {
-        if first {
-            this.sent.set(sent);
-        }
-        data.clone()
-    } else {
-        if first {
-            this.sent.set(0);
-        }
-        buffer::with_bytes(py, data, |bytes| call::bytes(py, &bytes[sent..]))??
-    };
-    this.unsent.borrow_mut().push_back(chunk);
-    this.unsent_len.set(this.unsent_len.get() + len - sent);
-    Ok(())
 }
 
 fn writelines(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
@@ -170,21 +147,21 @@ fn writelines(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> 
     if pieces.is_empty() || is_lost(this)? {
         return Ok(done);
     }
-    let was_empty = this.unsent_len.get() == 0;
+    let was_empty = this.unsent.is_empty();
     for (data, len) in pieces {
-        keep(this, &data, 0, len)?;
+        this.unsent.keep(py, &data, 0, len)?;
     }
-    if this.unsent_len.get() == 0 {
+    if this.unsent.is_empty() {
         return Ok(done);
     }
     // From 3.12 on asyncio tries at once, also behind what is unsent already.
     if was_empty || cfg!(Py_3_12) {
         flush(this)?;
-        if this.unsent_len.get() == 0 || this.lost.get() > 0 {
+        if this.unsent.is_empty() || this.lost.get() > 0 {
             return Ok(done);
         }
         if was_empty {
-            watch(this)?;
+            await_room(this)?;
         }
     }
     maybe_pause(this)?;
@@ -237,51 +214,20 @@ const ON_WRITABLE: &CStr = if cfg!(Py_3_12) {
     c"_write_ready"
 };
 
-/// Registers for when the socket takes more. By a handle, as asyncio does: what it raises is reported with that.
-fn watch(this: This<'_, SocketTransport>) -> PyResult<()> {
+/// Registers for when the socket takes more.
+fn await_room(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
     let method = if cfg!(Py_3_12) {
         intern!(py, "_write_sendmsg")
     } else {
         intern!(py, "_write_ready")
     };
-    let callback = bound(&this.object(), py, method)?;
-    let added = this.home.with_ours(py, |event_loop| {
-        let Some(kernel) = event_loop.kernel_if_open() else {
-            return Ok(());
-        };
-        let context = this.context.get();
-        let handle = Handle::create(event_loop, &callback, [].into_iter(), context.as_ref())?;
-        let replaced = kernel
-            .add_writer(this.fd.get(), Callback::Handle(handle), Mode::Level)
-            .map_err(|error| stdlib::os_error(py, &error))?;
-        cancel_replaced(py, replaced)
-    });
-    added.unwrap_or(Ok(()))
-}
-
-/// Stops waiting for the socket to take more.
-pub fn unwatch(this: This<'_, SocketTransport>) -> PyResult<()> {
-    let py = this.py();
-    let Some(kernel) = this.kernel(py) else {
-        return Ok(());
-    };
-    let removed = kernel
-        .remove_writer(this.fd.get())
-        .map_err(|error| stdlib::os_error(py, &error))?;
-    cancel_replaced(py, removed)
-}
-
-/// Drops what was not sent.
-pub fn discard(this: This<'_, SocketTransport>) {
-    this.unsent_len.set(0);
-    this.sent.set(0);
-    drop(this.unsent.take());
+    watch(this, Side::Write, method)
 }
 
 /// The socket takes more.
 fn writable(this: This<'_, SocketTransport>) -> PyResult<Obj> {
-    if this.lost.get() == 0 && this.unsent_len.get() > 0 {
+    if this.lost.get() == 0 && !this.unsent.is_empty() {
         flush(this)?;
     }
     Ok(Obj::none(this.py()))
@@ -293,13 +239,14 @@ fn flush(this: This<'_, SocketTransport>) -> PyResult<()> {
     let Some(kernel) = this.kernel(py) else {
         return Ok(());
     };
-    match send_chunks(this, &kernel) {
+    let send = |pieces: &[IoSlice<'_>]| kernel.world().send_vectored(this.fd.get(), pieces);
+    match this.unsent.send(send) {
         Ok(()) => {}
         Err(error) if would_block(&error) => {}
         Err(error) => {
             let error = stdlib::os_error(py, &error);
-            unwatch(this)?;
-            discard(this);
+            unwatch(this, Side::Write)?;
+            this.unsent.discard();
             let waiter = this.empty_waiter.get();
             let exception = error.value(py).clone();
             close::fatal(this, error, "Fatal write error on socket transport")?;
@@ -313,10 +260,10 @@ fn flush(this: This<'_, SocketTransport>) -> PyResult<()> {
     }
     // May write more.
     maybe_resume(this)?;
-    if this.unsent_len.get() > 0 {
+    if !this.unsent.is_empty() {
         return Ok(());
     }
-    unwatch(this)?;
+    unwatch(this, Side::Write)?;
     if let Some(waiter) = this.empty_waiter.get() {
         waiter
             .bind(py)
@@ -329,40 +276,6 @@ fn flush(this: This<'_, SocketTransport>) -> PyResult<()> {
     } else {
         Ok(())
     }
-}
-
-fn send_chunks(this: This<'_, SocketTransport>, kernel: &super::Kernel) -> std::io::Result<()> {
-    // A reference each, so that nothing is borrowed while the system call looks at them.
-    let chunks: Vec<Obj> = this
-        .unsent
-        .borrow()
-        .iter()
-        .take(MAX_CHUNKS)
-        .cloned()
-        .collect();
-    let skip = this.sent.get();
-    let mut slices: Vec<IoSlice<'_>> = chunks
-        .iter()
-        .filter_map(buffer::of_bytes)
-        .map(IoSlice::new)
-        .collect();
-    if let Some(first) = slices.first_mut() {
-        first.advance(skip);
-    }
-    let count = kernel.world().send_vectored(this.fd.get(), &slices)?;
-    this.unsent_len.set(this.unsent_len.get() - count);
-    let (mut left, mut gone) = (count + skip, 0);
-    for chunk in chunks.iter().filter_map(buffer::of_bytes) {
-        if left < chunk.len() {
-            break;
-        }
-        left -= chunk.len();
-        gone += 1;
-    }
-    this.sent.set(left);
-    let sent: Vec<Obj> = this.unsent.borrow_mut().drain(..gone).collect();
-    drop(sent);
-    Ok(())
 }
 
 fn shut_down(this: This<'_, SocketTransport>) -> PyResult<()> {
@@ -401,7 +314,7 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
         .no_args(
             c"write_eof",
             |this: This<'_, SocketTransport>| {
-                if !this.closing.get() && !this.eof.replace(true) && this.unsent_len.get() == 0 {
+                if !this.closing.get() && !this.eof.replace(true) && this.unsent.is_empty() {
                     shut_down(this)?;
                 }
                 Ok(Obj::none(this.py()))
@@ -422,7 +335,7 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
                 let py = this.py();
                 let waiter: Obj = this.event_loop(py)?.bind(py).call_method0(intern!(py, "create_future"))?.into();
                 this.empty_waiter.set(waiter.clone());
-                if this.unsent_len.get() == 0 {
+                if this.unsent.is_empty() {
                     waiter.bind(py).call_method1(intern!(py, "set_result"), (py.None(),))?;
                 }
                 Ok(waiter)
