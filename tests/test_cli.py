@@ -49,6 +49,8 @@ def test_version_names_both(word, tmp_path):
         (["run", "--"], "no program to run"),
         (["run", "--debug"], "no program to run"),
         (["run", "--fast", "prog.py"], "unknown option '--fast'"),
+        (["run", "--busy-poll"], "--busy-poll needs a number of microseconds after it"),
+        (["run", "--busy-poll", "-5", "prog.py"], "--busy-poll needs a number of microseconds after it"),
         (["run", "-m"], "-m needs a module after it"),
         (["run", "-c"], "-c needs code after it"),
     ],
@@ -97,6 +99,14 @@ def test_debug_is_asyncios_debug_mode(tmp_path):
     assert run_program(tmp_path, DEBUG).stdout == "False False\n"
     result = outcome([*ROUNDEL, "--debug", "prog.py"], cwd=tmp_path)
     assert (result.status, result.stdout) == (0, "True True\n")
+
+
+def test_busy_poll_is_of_every_loop(tmp_path):
+    program = "import asyncio; print(asyncio.new_event_loop().busy_poll)"
+    assert run_program(tmp_path, program).stdout == "0.0\n"
+    for words in (["--busy-poll", "50", "prog.py"], ["--debug", "--busy-poll", "50", "-c", program]):
+        result = outcome([*ROUNDEL, *words], cwd=tmp_path)
+        assert (result.status, result.stdout) == (0, "5e-05\n")
 
 
 # --- whose loops ------------------------------------------------------------------------------

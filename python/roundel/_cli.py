@@ -9,9 +9,9 @@ import sys
 from typing import NoReturn
 
 USAGE = """\
-usage: roundel run [--debug] PROGRAM.py [ARGUMENT ...]
-       roundel run [--debug] -m MODULE [ARGUMENT ...]
-       roundel run [--debug] -c CODE [ARGUMENT ...]
+usage: roundel run [--debug] [--busy-poll US] PROGRAM.py [ARGUMENT ...]
+       roundel run [--debug] [--busy-poll US] -m MODULE [ARGUMENT ...]
+       roundel run [--debug] [--busy-poll US] -c CODE [ARGUMENT ...]
        roundel --version | --help
 """
 
@@ -29,6 +29,9 @@ unittest's IsolatedAsyncioTestCase.
   ARGUMENT     what follows the program is the program's: its sys.argv
 
   --debug      asyncio's debug mode, as with PYTHONASYNCIODEBUG=1 in the environment
+  --busy-poll US
+               a loop with nothing to do looks for so many microseconds before it sleeps:
+               answers come sooner, and it costs the processor's time
   --version    print roundel's version and Python's
   -h, --help   print this
 
@@ -66,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    debug = False
+    debug, busy_poll = False, 0.0
     while words:
         word = words.pop(0)
         if word in ("-h", "--help"):
@@ -74,28 +77,37 @@ def _run(words: list[str]) -> int:
             return 0
         if word == "--debug":
             debug = True
+        elif word == "--busy-poll":
+            busy_poll = _microseconds(word, words.pop(0) if words else "")
         elif word.startswith(("-m", "-c")):
             # As with python, the value may be glued on: -mpackage.
             value = [word[2:]] if word[2:] else words[:1]
             if not value:
                 _fail(f"{word} needs {'a module' if word == '-m' else 'code'} after it")
-            return _start(word[:2], value[0], words if word[2:] else words[1:], debug)
+            return _start(word[:2], value[0], words if word[2:] else words[1:], debug, busy_poll)
         elif word == "--":
             if words:
-                return _start("file", words[0], words[1:], debug)
+                return _start("file", words[0], words[1:], debug, busy_poll)
         elif word.startswith("-") and word != "-":
             _fail(f"unknown option {word!r}")
         else:
-            return _start("file", word, words, debug)
+            return _start("file", word, words, debug, busy_poll)
     _fail("no program to run")
 
 
-def _start(kind: str, program: str, arguments: list[str], debug: bool) -> int:
+def _microseconds(option: str, value: str) -> float:
+    if not value.isdecimal():
+        _fail(f"{option} needs a number of microseconds after it")
+    return int(value) / 1e6
+
+
+def _start(kind: str, program: str, arguments: list[str], debug: bool, busy_poll: float) -> int:
     if debug:
         # The variable and not loop.set_debug: it also reaches what asks before there is a loop.
         os.environ["PYTHONASYNCIODEBUG"] = "1"
 
-    from roundel import _policy, _program
+    from roundel import _loop, _policy, _program
 
+    _loop.Loop._busy_poll_at_first = busy_poll
     _policy.take_over()
     return _program.start(kind, program, arguments)

@@ -104,6 +104,9 @@ class Loop(_roundel.LoopCore, _Asyncio):
         "slow_callback_duration",
     )
 
+    # Seconds; what `roundel run --busy-poll` says.
+    _busy_poll_at_first = 0.0
+
     if TYPE_CHECKING:
         # Of asyncio's, and not in its stubs.
         _signal_handlers: dict[int, asyncio.Handle]
@@ -122,6 +125,8 @@ class Loop(_roundel.LoopCore, _Asyncio):
         self._names: NameCache | None = None
         _roundel.LoopCore.__init__(self)
         _Asyncio.__init__(self, _Sources(self))  # type: ignore[arg-type]
+        if self._busy_poll_at_first:
+            self.busy_poll = self._busy_poll_at_first
 
     # Running.
 

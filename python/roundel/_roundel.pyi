@@ -327,6 +327,10 @@ class LoopCore:
     _stopping: bool
     _thread_id: int | None
 
+    # How many seconds a loop with nothing to do looks again and again before it sleeps; 0.0 at first. Setting it raises
+    # ValueError if negative or not finite, RuntimeError if the loop is closed. Takes effect with the next wait.
+    busy_poll: float
+
     def time(self) -> float: ...
     def is_running(self) -> bool: ...
     def is_closed(self) -> bool: ...

@@ -324,3 +324,47 @@ fn a_unix_datagram_comes_with_the_name_of_its_sender() {
     assert_eq!(next(), Address::Unnamed);
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+/// How often this thread has gone to sleep.
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+fn sleeps() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+fn a_world_that_polls_busily_does_not_sleep() {
+    let el = Loop::new(OsWorld::new().unwrap(), ());
+    let passes = |name| {
+        let before = sleeps();
+        el.call_at(Instant::from_nanos(el.now().as_nanos() + 5_000_000), name);
+        assert_eq!(turn_until(&el, |ran| !ran.is_empty()), [name]);
+        sleeps() - before
+    };
+    assert!(passes("asleep") > 0);
+    el.world().set_busy_poll(Duration::from_secs(3600));
+    assert_eq!(el.world().busy_poll(), Duration::from_secs(3600));
+    assert_eq!(passes("busy"), 0);
+    // The time is over before the timer is due.
+    el.world().set_busy_poll(Duration::from_millis(1));
+    assert!(passes("busy, then asleep") > 0);
+}
+
+#[test]
+fn a_world_that_polls_busily_hears_the_bell_and_sources() {
+    let el = Loop::new(OsWorld::new().unwrap(), ());
+    el.world().set_busy_poll(Duration::from_secs(3600));
+    let sender = el.sender();
+    let thread = std::thread::spawn(move || sender.send("sent").unwrap());
+    assert_eq!(turn_until(&el, |ran| !ran.is_empty()), ["sent"]);
+    thread.join().unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    el.add_reader(ours.as_raw_fd(), "readable", Level).unwrap();
+    let thread = std::thread::spawn(move || theirs.write_all(b"x").unwrap());
+    assert_eq!(turn_until(&el, |ran| !ran.is_empty()), ["readable"]);
+    thread.join().unwrap();
+}

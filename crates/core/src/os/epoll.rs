@@ -44,6 +44,9 @@ pub(super) struct Poller {
 }
 
 impl Poller {
+    /// [`wait`](Poller::wait) tells that the bell rang.
+    pub(super) const HEARS_BELL: bool = true;
+
     pub(super) fn new(signals: BorrowedFd<'_>) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -112,11 +115,12 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, fd)?)
     }
 
+    /// Whether something was there, be it only the bell.
     pub(super) fn wait(
         &self,
         timeout: Option<Duration>,
         mut report: impl FnMut(Report),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         if !self.coarse.load(Ordering::Relaxed) {
             // On the stack and not initialised, hence free, and the poller needs no lock.
             let mut buffer = [MaybeUninit::<epoll::Event>::uninit(); BATCH];
@@ -124,12 +128,13 @@ impl Poller {
             let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
             match epoll::wait(&self.epoll, &mut buffer, timeout.as_ref()) {
                 Ok((events, _)) => {
+                    let any = !events.is_empty();
                     for event in events {
                         // Copied, because the kernel's structure is packed.
                         let (data, flags) = (event.data, event.flags);
                         one(data.u64(), flags, &mut report);
                     }
-                    return Ok(());
+                    return Ok(any);
                 }
                 // Unknown to the kernel; EPERM is what some sandboxes say instead.
                 Err(Errno::NOSYS | Errno::PERM) => self.coarse.store(true, Ordering::Relaxed),
@@ -145,7 +150,7 @@ impl Poller {
         &self,
         timeout: Option<Duration>,
         mut report: impl FnMut(Report),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let mut buffer = [const { MaybeUninit::<libc::epoll_event>::uninit() }; BATCH];
         let capacity = libc::c_int::try_from(BATCH).unwrap_or(libc::c_int::MAX);
         // SAFETY: the buffer is valid for writes of `capacity` events, and the kernel writes no
@@ -168,7 +173,7 @@ impl Poller {
                 &mut report,
             );
         }
-        Ok(())
+        Ok(count > 0)
     }
 }
 

@@ -27,6 +27,9 @@ pub(super) struct Poller {
 }
 
 impl Poller {
+    /// `polling` takes a ring in and tells nobody of it.
+    pub(super) const HEARS_BELL: bool = false;
+
     pub(super) fn new(signals: BorrowedFd<'_>) -> io::Result<Self> {
         let poller = polling::Poller::new()?;
         let this = Self {
@@ -80,11 +83,12 @@ impl Poller {
         self.poller.delete(fd)
     }
 
+    /// Whether a source or a signal was there.
     pub(super) fn wait(
         &self,
         timeout: Option<Duration>,
         mut report: impl FnMut(Report),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let mut events = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         events.clear();
         self.poller.wait(&mut events, timeout)?;
@@ -103,7 +107,7 @@ impl Poller {
                 report(Report::Source(fd, readiness));
             }
         }
-        Ok(())
+        Ok(!events.is_empty())
     }
 
     fn add(&self, fd: BorrowedFd<'_>, event: Event, mode: PollMode) -> io::Result<()> {

@@ -22,8 +22,9 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::time::Duration;
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -342,6 +343,23 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
+/// `busy_poll = seconds`.
+fn set_busy_poll(this: This<'_, LoopCore>, value: Option<Obj>) -> PyResult<()> {
+    let py = this.py();
+    let Some(value) = value else {
+        return Err(PyAttributeError::new_err("busy_poll cannot be deleted"));
+    };
+    let seconds = value.bind(py).extract::<f64>()?;
+    let Ok(duration) = Duration::try_from_secs_f64(seconds) else {
+        return Err(PyValueError::new_err(format!(
+            "busy_poll is a number of seconds that is not negative, not {}",
+            value.bind(py).repr()?
+        )));
+    };
+    this.kernel()?.world().os().set_busy_poll(duration);
+    Ok(())
+}
+
 fn attributes(builder: Builder<LoopCore>) -> Builder<LoopCore> {
     fn truth(value: Option<Obj>, py: Python<'_>) -> PyResult<bool> {
         value.map_or(Ok(false), |value| value.bind(py).is_truthy())
@@ -354,6 +372,15 @@ fn attributes(builder: Builder<LoopCore>) -> Builder<LoopCore> {
                 this.debug.set(truth(value, this.py())?);
                 Ok(())
             },
+        )
+        .property(
+            c"busy_poll",
+            |this| {
+                let kernel = this.kernel()?;
+                let seconds = kernel.world().os().busy_poll().as_secs_f64();
+                Ok(seconds.into_pyobject(this.py())?.into_any().into())
+            },
+            set_busy_poll,
         )
         .property(
             c"_closed",
