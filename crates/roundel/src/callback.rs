@@ -10,6 +10,7 @@ use std::task::Waker;
 use crate::{
     calls::CallKey,
     current::Core,
+    net::source::Side,
     task::{TaskRef, joiner, step},
     threads::Remote,
 };
@@ -28,6 +29,8 @@ pub(crate) enum Callback {
     Ring(Box<Waker>),
     /// A closure of this thread's.
     Call(CallKey),
+    /// A descriptor that is ready in this direction.
+    Source(i32, Side),
     /// A signal of this number.
     Signal(i32),
     /// A closure from another thread.
@@ -44,6 +47,7 @@ impl Callback {
             Self::Drop(task) => drop(task),
             Self::Ring(waker) => waker.wake(),
             Self::Call(key) => core.calls().run(core, key),
+            Self::Source(fd, side) => core.watched().tell(core, fd, side),
             Self::Signal(signum) => core.signals().tell(signum),
             Self::Remote(call) => call.run(),
         }

@@ -14,6 +14,7 @@ use crate::{
     callback::Callback,
     calls::Calls,
     executor::Executor,
+    net::source::Watched,
     signals::Signals,
     task::{Claim, Household, Running, TaskRef, extras},
     world::World,
@@ -29,6 +30,7 @@ pub struct Core {
     delivering: Cell<bool>,
     calls: Calls,
     signals: Signals,
+    watched: Watched,
     /// Made when the first work is handed in.
     executor: OnceCell<Executor>,
     options: Option<Builder>,
@@ -49,6 +51,7 @@ impl Core {
             delivering: Cell::new(false),
             calls: Calls::default(),
             signals: Signals::default(),
+            watched: Watched::default(),
             executor: OnceCell::new(),
             options,
             next_task: Cell::new(1),
@@ -79,6 +82,11 @@ impl Core {
 
     pub(crate) fn signals(&self) -> &Signals {
         &self.signals
+    }
+
+    #[inline]
+    pub(crate) fn watched(&self) -> &Watched {
+        &self.watched
     }
 
     pub(crate) fn executor(&self) -> &Executor {

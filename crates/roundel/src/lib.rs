@@ -46,6 +46,7 @@
 //! | between tasks | [`Queue`], [`oneshot`](fn@oneshot), [`Lock`], [`Event`], [`Condition`], [`Semaphore`], [`BoundedSemaphore`], [`Barrier`] |
 //! | callbacks | [`call_soon`], [`call_later`], [`call_at`], [`Handle`] |
 //! | threads | [`to_thread`], [`run_in_executor`], [`Executor`], [`running_loop`], [`LoopHandle`] |
+//! | network | [`net`]: [`TcpStream`](net::TcpStream), [`TcpListener`](net::TcpListener), [`UdpSocket`](net::UdpSocket), [`UnixStream`](net::UnixStream), [`open_connection`](net::open_connection), [`start_server`](net::start_server) |
 //! | signals | [`signal`](fn@signal), [`ctrl_c`] |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -59,6 +60,7 @@ mod error;
 mod executor;
 mod gather;
 mod locks;
+pub mod net;
 mod oneshot;
 mod queue;
 mod runtime;

@@ -6,7 +6,7 @@
 
 use std::{rc::Rc, task::Waker};
 
-use super::raw::TaskRef;
+use super::{raw::TaskRef, state::Wake, step};
 use crate::{callback::Callback, crowd::Crowd, current::Core};
 
 /// Two words.
@@ -47,6 +47,19 @@ impl Who {
     pub(crate) fn wake(self) {
         match self {
             Self::Task(task) => task.wake_here(),
+            Self::Waker(waker) => waker.wake(),
+        }
+    }
+
+    /// Wakes it, and if it is a task that waits, does its step now: for a callback of the loop's,
+    /// while no task is in its step.
+    #[inline]
+    pub(crate) fn resume(self, core: &Core) {
+        match self {
+            Self::Task(task) => match task.state().wake() {
+                Wake::Push => step::step(core, task),
+                Wake::Nothing => {}
+            },
             Self::Waker(waker) => waker.wake(),
         }
     }

@@ -500,6 +500,7 @@ fn send_home(task: TaskRef, letter: impl FnOnce(TaskRef) -> Callback) {
             | Callback::Ended(_)
             | Callback::Ring(_)
             | Callback::Call(_)
+            | Callback::Source(..)
             | Callback::Signal(_)
             | Callback::Remote(_) => unreachable!("what comes back is what was sent"),
         };

@@ -90,6 +90,14 @@ pub(super) fn interrupt_innermost(task: &TaskRef) -> bool {
     true
 }
 
+/// Has a request that was caught delivered again, further out. Never ready.
+pub(crate) async fn ask_again() {
+    if let Some(task) = current::with("ask_again", |core| core.running().get()) {
+        task.state().ask();
+    }
+    std::future::pending().await
+}
+
 pin_project! {
     /// The future of [`catch_cancelled`].
     #[must_use = "futures do nothing unless awaited"]
