@@ -27,6 +27,11 @@ if sys.argv[1] == "roundel":
 else:
     new_event_loop = asyncio.SelectorEventLoop
 
+async def connected():
+    ours, peer = socket.socketpair()
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+    return transport, peer
+
 def run(main):
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)
@@ -391,3 +396,61 @@ def test_subinterpreters_are_refused(first, configuration):
     # How the process ends is not asked: Python 3.12.1 itself aborts after a subinterpreter that imported asyncio.
     assert ran.stdout.startswith("ImportError: "), ran.stderr
     assert "subinterpreter" in ran.stdout
+
+
+FORKS = """
+def fork():
+    child = os.fork()
+    if not child:
+        {child}
+        os._exit(0)
+    os.waitpid(child, 0)
+
+def multi():
+    process = multiprocessing.get_context("fork").Process(target=print, args=("child",))
+    process.start()
+    process.join()
+
+async def main():
+    transport, peer = await connected()
+    peer.setblocking(False)
+    transport.write(b"before ")
+    {how}()
+    transport.write(b"behind")
+    await asyncio.sleep(0)
+    print(peer.recv(100))
+    try:
+        print(peer.recv(100))
+    except BlockingIOError:
+        print("no more")
+    transport.abort()
+
+run(main())
+"""
+
+
+@pytest.mark.parametrize("how", ["fork", "multi"])
+@pytest.mark.parametrize("child", ["pass", "transport = None; import gc; gc.collect()"], ids=["leaves", "collects"])
+def test_a_fork_in_a_step_that_has_written(program, how, child):
+    lines = program(FORKS.format(how=how, child=child))
+    assert lines[-2:] == ["b'before behind'", "no more"]
+
+
+def test_the_child_of_a_fork_in_a_step_that_writes_too(program):
+    lines = program("""
+    async def main():
+        transport, peer = await connected()
+        transport.write(b"before ")
+        child = os.fork()
+        transport.write(b"child " if not child else b"parent ")
+        if not child:
+            transport.get_write_buffer_size()
+            os._exit(0)
+        os.waitpid(child, 0)
+        await asyncio.sleep(0)
+        print(*sorted(peer.recv(100).decode().split()))
+        transport.abort()
+
+    run(main())
+    """)
+    assert lines == ["before child parent"]

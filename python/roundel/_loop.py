@@ -9,6 +9,7 @@ running interpreter's `asyncio.SelectorEventLoop`, so they are right for its ver
 import asyncio
 import concurrent.futures
 import contextvars
+import os
 import selectors
 import signal
 import socket
@@ -35,6 +36,16 @@ _Ts = TypeVarTuple("_Ts")
 
 show_native_tasks()
 answer_as_asyncios()
+
+
+def _before_fork() -> None:
+    """What a step has written and the loop still holds would be in both processes."""
+    running = events._get_running_loop()
+    if isinstance(running, _roundel.LoopCore):
+        running._send_held()
+
+
+os.register_at_fork(before=_before_fork)
 
 # The public name warns from Python 3.14 on.
 _iscoroutinefunction: Callable[[object], bool] = (
@@ -356,6 +367,7 @@ class Loop(_roundel.LoopCore, _Asyncio):
             return await inherited(  # type: ignore[no-any-return]
                 protocol, args, shell, stdin, stdout, stderr, bufsize, extra, **kwargs
             )
+        self._send_held()
         waiter = self.create_future()
         child: Any = unix_events._UnixSubprocessTransport(  # type: ignore[attr-defined]
             self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=waiter, extra=extra, **kwargs

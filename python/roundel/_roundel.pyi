@@ -326,6 +326,9 @@ class LoopCore:
     _closed: bool
     _stopping: bool
     _thread_id: int | None
+    # Whether what a task's step writes to a socket is sent when the step ends, in as few system calls as can be, unless
+    # something of its transport is asked for before. False sends each write at once. From the next step on.
+    holds_writes: bool
 
     # How many seconds a loop with nothing to do looks again and again before it sleeps; 0.0 at first. Setting it raises
     # ValueError if negative or not finite, RuntimeError if the loop is closed. Takes effect with the next wait.
@@ -383,6 +386,7 @@ class LoopCore:
     def _release(self) -> None: ...
     def _panic(self) -> Never: ...
     def _write_to_self(self) -> None: ...
+    def _send_held(self) -> None: ...
     def _accept_connection(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],

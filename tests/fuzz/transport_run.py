@@ -5,6 +5,7 @@ of each direction arrive in order, none lost before the end, none doubled. Leave
 Trade: a run in which asyncio stumbles over its own closing is no oracle, and is not held against the model.
 """
 
+import itertools
 import socket
 import sys
 
@@ -41,6 +42,7 @@ class TransportRun(Turning):
         self.script = script
         self.family = family
         self.transport = None
+        self.in_step = False
         self.protocols = 0
         self.reactions = {event: list(lists) for event, lists in script["reactions"].items()}
         self.written = self.peer_got = self.peer_sent = self.got = 0
@@ -59,11 +61,36 @@ class TransportRun(Turning):
             self.note("not connected", repr(error))
             ours.close()
         else:
-            for number, (name, *arguments) in enumerate(self.script["steps"]):
-                self.do(f"{number} {name}", name, arguments)
+            steps = [(f"{number} {step[0]}", *step) for number, step in enumerate(self.script["steps"])]
+            if self.script["in_tasks"]:
+                self.play_in_tasks(steps)
+            else:
+                for label, name, *arguments in steps:
+                    self.do(label, name, arguments)
             self.end()
         self.peer.close()
         self.check()
+
+    def play_in_tasks(self, steps):
+        """All between two turns is one step of a task, which looks at nothing until it has to."""
+
+        async def step(some):
+            for label, name, *arguments in some:
+                if name.startswith("peer_"):
+                    # What was written may be on its way until somebody asks.
+                    self.transport.get_write_buffer_size()
+                self.do(label, name, arguments)
+
+        for is_turn, some in itertools.groupby(steps, lambda each: each[1] == "turn"):
+            if is_turn:
+                for _ in some:
+                    self.turn()
+                continue
+            task = self.loop.create_task(step(list(some)))
+            self.in_step = True
+            self.turn()
+            self.in_step = False
+            task.result()
 
     def end(self):
         """Let everything come to its end, softly, and then by force."""
@@ -148,7 +175,8 @@ class TransportRun(Turning):
             if isinstance(piece, bytearray) and self.kind is not ASYNCIO:
                 # What was written is written, whatever becomes of the buffer. Not so on asyncio, since 3.12.
                 piece[:] = b"\xff" * len(piece)
-        self.do_look(label)
+        if not self.in_step:
+            self.do_look(label)
 
     def do_write_eof(self, label):
         self.attempt(label, self.transport.write_eof)

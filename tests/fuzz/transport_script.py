@@ -50,6 +50,7 @@ scripts = st.fixed_dictionaries(
         "buffered": st.booleans(),
         "keeps_open": st.booleans(),
         "debug": st.booleans(),
+        "in_tasks": st.booleans(),
         "steps": st.lists(steps, min_size=2, max_size=30),
         "reactions": st.dictionaries(
             st.sampled_from(EVENTS), st.lists(st.lists(reactions, max_size=3), min_size=1, max_size=3), max_size=3

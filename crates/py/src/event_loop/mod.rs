@@ -34,6 +34,7 @@ use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
 use crate::sock::{self, Left};
 use crate::stdlib;
 use crate::task::Current;
+use crate::transport::Held;
 
 pub use alarm::{Alarm, Rings, When};
 pub use callback::Callback;
@@ -82,6 +83,8 @@ pub struct LoopCore {
     pub(crate) contexts: Contexts,
     /// What sockets are read into; see `transport`.
     pub(crate) buffer: RefCell<Vec<u8>>,
+    /// What the step that runs has written.
+    pub(crate) held: Held,
     /// The sockets that stay registered while nobody waits for them; see `sock`.
     pub(crate) left: Left,
 }
@@ -102,6 +105,7 @@ impl Native for LoopCore {
         visitor.slot(&self.current_handle);
         self.contexts.traverse(visitor);
         self.left.traverse(visitor);
+        self.held.traverse(visitor);
         if let Ok(kernel) = self.kernel.try_borrow()
             && let Some(kernel) = &*kernel
         {
@@ -113,6 +117,7 @@ impl Native for LoopCore {
         self.current_handle.set(None);
         self.contexts.forget();
         self.left.forget();
+        self.held.forget();
         if let Some(kernel) = self.kernel.borrow().clone() {
             drop(kernel.drain());
         }
@@ -306,6 +311,14 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             c"_release($self, /)\n--\n\nGive the operating system's resources back: the last part of close().",
         )
         .no_args(
+            c"_send_held",
+            |this| {
+                this.held.send(this.py())?;
+                Ok(Obj::none(this.py()))
+            },
+            c"_send_held($self, /)\n--\n\nSend what the step that runs has written, before its end.",
+        )
+        .no_args(
             c"_write_to_self",
             |this| {
                 if let Some(kernel) = this.kernel_if_open() {
@@ -381,6 +394,14 @@ fn attributes(builder: Builder<LoopCore>) -> Builder<LoopCore> {
                 Ok(seconds.into_pyobject(this.py())?.into_any().into())
             },
             set_busy_poll,
+        )
+        .property(
+            c"holds_writes",
+            |this| Ok(Obj::bool(this.py(), this.held.is_on())),
+            |this, value| {
+                this.held.switch(truth(value, this.py())?);
+                Ok(())
+            },
         )
         .property(
             c"_closed",

@@ -122,6 +122,12 @@ impl Obj {
         unsafe { ffi::Py_REFCNT(self.as_ptr()) == 1 }
     }
 
+    /// Whether there are more references than so many.
+    pub fn has_more_references_than(&self, count: isize) -> bool {
+        // SAFETY: reads the count of a valid object.
+        unsafe { ffi::Py_REFCNT(self.as_ptr()) > count }
+    }
+
     /// Whether this is exactly of pyo3's type `T`.
     pub fn is_exact<T: PyTypeInfo>(&self, py: Python<'_>) -> bool {
         T::is_exact_type_of(self.bind(py))
@@ -208,6 +214,12 @@ impl Slot {
     /// Whether it holds the only reference to an object.
     pub fn is_unique(&self) -> bool {
         self.peek().is_some_and(Obj::is_unique)
+    }
+
+    /// Whether there are more references to what it holds than so many, of which it is one.
+    pub fn has_more_references_than(&self, count: isize) -> bool {
+        self.peek()
+            .is_some_and(|object| object.has_more_references_than(count))
     }
 
     fn peek(&self) -> Option<&Obj> {

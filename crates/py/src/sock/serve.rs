@@ -138,8 +138,6 @@ fn serve(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<()> {
     let mut protocol = None;
     let made = call::call(py, factory, []).and_then(|made| {
         let protocol = protocol.insert(made);
-        let extra = PyDict::new(py);
-        extra.set_item(intern!(py, "peername"), from.bind(py))?;
         let fd = plain::fileno(py, connection)?;
         if let Some(fd) = fd {
             watch::refuse_transport(this, fd)?;
@@ -148,7 +146,7 @@ fn serve(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<()> {
             this,
             connection,
             protocol,
-            extra,
+            from.clone(),
             server,
             nodelay.bind(py).is_truthy()?,
         )

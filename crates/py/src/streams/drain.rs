@@ -301,7 +301,7 @@ pub fn of_protocol(
 /// Whether a transport of any class is closing.
 pub fn is_closing(py: Python<'_>, transport: &Obj) -> PyResult<bool> {
     if let Some(transport) = SocketTransport::plain(py, transport) {
-        return Ok(SocketTransport::closes(transport));
+        return SocketTransport::closes(transport);
     }
     if let Some(transport) = SslTransport::plain(py, transport) {
         return SslTransport::closes(transport);

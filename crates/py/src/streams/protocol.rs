@@ -377,7 +377,9 @@ fn connection_made(this: Protocol<'_>, args: Args<'_>) -> PyResult<Obj> {
 fn is_over_ssl(py: Python<'_>, transport: &Obj) -> PyResult<bool> {
     let name: Obj = intern!(py, "sslcontext").into();
     if let Some(transport) = SocketTransport::plain(py, transport) {
-        return Ok(SocketTransport::extra(transport, &name)?.is_some_and(|found| !found.is_none()));
+        return Ok(
+            SocketTransport::extra_info(transport, &name)?.is_some_and(|found| !found.is_none())
+        );
     }
     let found = call::call_method(py, transport, intern!(py, "get_extra_info"), [&name])?;
     Ok(!found.is_none())

@@ -239,7 +239,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 let py = this.py();
                 let transport = this.transport.get_or_none(py);
                 match SocketTransport::plain(py, &transport) {
-                    Some(transport) => Ok(Obj::bool(py, SocketTransport::closes(transport))),
+                    Some(transport) => Ok(Obj::bool(py, SocketTransport::closes(transport)?)),
                     None => pass_on(this, intern!(py, "is_closing"), []),
                 }
             },

@@ -333,10 +333,10 @@ pub fn prepare() {
     all::prepare();
     let step = |this: This<'_, Task>, _args: Args<'_>| {
         let throw = this.take_next(THROW);
-        step::step(this, throw).map(|()| Obj::none(this.py()))
+        step::step(this, None, throw).map(|()| Obj::none(this.py()))
     };
     let wakeup = |this: This<'_, Task>, args: Args<'_>| {
-        step::wakeup(this, args.get(0).cloned()).map(|()| Obj::none(this.py()))
+        step::wakeup(this, None, args.get(0).cloned()).map(|()| Obj::none(this.py()))
     };
     CALLABLES.set(Callables {
         step: Function::new(c"task_step", step, c"Resume the task once."),

@@ -24,13 +24,17 @@ pub fn ends_the_run(py: Python<'_>, error: &PyErr) -> bool {
 /// A step from the ready queue, in the task's context.
 pub fn run_step(this: This<'_, Task>, event_loop: This<'_, LoopCore>) -> PyResult<()> {
     let throw = this.take_next(THROW);
-    in_context(this, Some(event_loop), || step(this, throw))
+    in_context(this, Some(event_loop), || {
+        step(this, Some(event_loop), throw)
+    })
 }
 
 /// A wake-up from the ready queue, in the task's context.
 pub fn run_wakeup(this: This<'_, Task>, event_loop: This<'_, LoopCore>) -> PyResult<()> {
     let done = this.awaited();
-    in_context(this, Some(event_loop), || wakeup(this, done))
+    in_context(this, Some(event_loop), || {
+        wakeup(this, Some(event_loop), done)
+    })
 }
 
 fn in_context(
@@ -45,10 +49,14 @@ fn in_context(
 }
 
 /// Resumes the task with what `done` gives: nothing for a result, which the coroutine fetches itself, or an exception.
-pub fn wakeup(this: This<'_, Task>, done: Option<Obj>) -> PyResult<()> {
+pub fn wakeup(
+    this: This<'_, Task>,
+    event_loop: Option<This<'_, LoopCore>>,
+    done: Option<Obj>,
+) -> PyResult<()> {
     let py = this.py();
     let Some(done) = done else {
-        return step(this, None);
+        return step(this, event_loop, None);
     };
     let outcome = match This::<Wait>::exact(py, &done) {
         Some(wait) => Some(wait::outcome(wait)),
@@ -65,11 +73,15 @@ pub fn wakeup(this: This<'_, Task>, done: Option<Obj>) -> PyResult<()> {
         },
     };
     drop(done);
-    step(this, throw)
+    step(this, event_loop, throw)
 }
 
-/// One step: the task is current while its coroutine runs.
-pub fn step(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
+/// One step: the task is current while its coroutine runs. In a turn of the loop, that keeps what is written until then.
+pub fn step(
+    this: This<'_, Task>,
+    event_loop: Option<This<'_, LoopCore>>,
+    throw: Option<Obj>,
+) -> PyResult<()> {
     let py = this.py();
     if this.future.is_done() {
         let throw = throw.unwrap_or_else(|| Obj::none(py));
@@ -95,7 +107,9 @@ pub fn step(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
     if let Some(awaited) = this.take_next(AWAITED) {
         awaits::end(this, &awaited)?;
     }
-    current::while_current(this, || observe::step(this, || resume(this, throw)))
+    current::while_current(this, || {
+        observe::step(this, || resume(this, event_loop, throw))
+    })
 }
 
 /// Runs the first step now, inside whatever is running (PEP-less; CPython 3.12's eager tasks).
@@ -103,7 +117,7 @@ pub fn start_eagerly(this: This<'_, Task>) -> PyResult<()> {
     let outcome = current::while_swapped_in(this, || {
         let in_step = |event_loop: Option<This<'_, LoopCore>>| {
             in_context(this, event_loop, || {
-                observe::step(this, || resume(this, None))
+                observe::step(this, || resume(this, None, None))
             })
         };
         this.future
@@ -127,20 +141,30 @@ fn is_cancelled_error(py: Python<'_>, exception: &Obj) -> PyResult<bool> {
         .is_instance(stdlib::get().cancelled_error.bind(py))
 }
 
-fn resume(this: This<'_, Task>, throw: Option<Obj>) -> PyResult<()> {
+fn resume(
+    this: This<'_, Task>,
+    event_loop: Option<This<'_, LoopCore>>,
+    throw: Option<Obj>,
+) -> PyResult<()> {
     let py = this.py();
     let Some(coroutine) = this.coroutine.get() else {
         return Err(PyRuntimeError::new_err("the task has no coroutine"));
     };
+    if let Some(event_loop) = event_loop {
+        event_loop.held.begin();
+    }
     let resumed = match throw {
         None => coroutine::send(py, &coroutine),
         Some(exception) => coroutine::throw(py, &coroutine, &exception),
     };
-    match resumed {
+    // Before anything that follows from how the step ended, and in its context.
+    let sent = event_loop.map_or(Ok(()), |event_loop| event_loop.held.end(py));
+    let outcome = match resumed {
         Resumed::Yielded(awaited) => park(this, awaited),
         Resumed::Returned(value) => finish(this, value),
         Resumed::Raised(error) => fail(this, error),
-    }
+    };
+    outcome.and(sent)
 }
 
 /// The coroutine returned.

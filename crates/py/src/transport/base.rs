@@ -27,7 +27,7 @@ pub struct Parts<'a> {
     pub fd: RawFd,
     /// There is one until `connection_lost` has been called.
     pub protocol: &'a Slot,
-    /// What `get_extra_info` answers.
+    /// What `get_extra_info` answers, if that is a dict.
     pub extra: &'a Slot,
     /// What its callbacks run in, if that is a context of its own.
     pub context: Option<&'a Slot>,
@@ -57,6 +57,25 @@ pub trait BaseTransport: Native {
     /// The protocol, or None.
     fn protocol(&self, py: Python<'_>) -> Obj {
         self.parts().protocol.get_or_none(py)
+    }
+
+    /// Sends what was written and waits for the end of a step; what depends on how that went comes here first.
+    fn settle(this: This<'_, Self>) -> PyResult<()> {
+        let _ = this;
+        Ok(())
+    }
+
+    /// `get_extra_info(name)`, or nothing.
+    fn extra(this: This<'_, Self>, name: &Obj) -> PyResult<Option<Obj>> {
+        match this.parts().extra.get() {
+            Some(extra) => call::dict_get(this.py(), &extra, name),
+            None => Ok(None),
+        }
+    }
+
+    /// All that `get_extra_info` answers, as a dict that may be changed.
+    fn all_extra(this: This<'_, Self>) -> PyResult<Obj> {
+        Ok(this.parts().extra.get_or_none(this.py()))
     }
 }
 
@@ -263,16 +282,9 @@ pub fn get_extra_info<'a, T: BaseTransport>(this: This<'a, T>, args: Args<'a>) -
     let [Some(name), default] = args.parse(py, &EXTRA)? else {
         return Ok(Obj::none(py));
     };
-    let found = extra(this, name)?;
+    T::settle(this)?;
+    let found = T::extra(this, name)?;
     Ok(found.unwrap_or_else(|| default.cloned().unwrap_or_else(|| Obj::none(py))))
-}
-
-/// `get_extra_info(name)`, or nothing.
-pub fn extra<T: BaseTransport>(this: This<'_, T>, name: &Obj) -> PyResult<Option<Obj>> {
-    match this.parts().extra.get() {
-        Some(extra) => call::dict_get(this.py(), &extra, name),
-        None => Ok(None),
-    }
 }
 
 /// Adds what all transports have under the same names: who is in front of it, and asyncio's names of the fields.
@@ -285,7 +297,7 @@ pub fn attributes<T: BaseTransport>(builder: Builder<T>) -> Builder<T> {
         )
         .property(
             c"_extra",
-            |this: This<'_, T>| Ok(this.parts().extra.get_or_none(this.py())),
+            |this: This<'_, T>| T::settle(this).and_then(|()| T::all_extra(this)),
             |this: This<'_, T>, value| {
                 this.parts().extra.set(value);
                 Ok(())

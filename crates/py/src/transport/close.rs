@@ -5,12 +5,14 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::base::{self, Side, lost_soon, unwatch};
+use super::held::settle;
 use super::{SocketTransport, read};
 use crate::ffi::{Args, Builder, Obj, This, call};
 use crate::stdlib;
 
 /// `close()`: what is written is sent first.
 pub fn close(this: This<'_, SocketTransport>) -> PyResult<()> {
+    settle(this)?;
     if this.closing.replace(true) {
         return Ok(());
     }
@@ -25,6 +27,7 @@ pub fn close(this: This<'_, SocketTransport>) -> PyResult<()> {
 
 /// Ends the connection now; what is not sent is dropped.
 fn force_close(this: This<'_, SocketTransport>, exception: &Obj) -> PyResult<()> {
+    settle(this)?;
     if this.lost.get() > 0 {
         return Ok(());
     }
@@ -50,6 +53,7 @@ pub fn fatal(this: This<'_, SocketTransport>, error: PyErr, message: &str) -> Py
 
 /// Tells the protocol, and lets go of everything whatever it does.
 pub fn lost(this: This<'_, SocketTransport>, exception: &Obj) -> PyResult<()> {
+    settle(this)?;
     base::lost(this, exception, let_go)
 }
 

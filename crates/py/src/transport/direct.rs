@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::{SocketTransport, base, read, write};
+use super::held::settle;
+use super::{SocketTransport, read, write};
 use crate::ffi::gil::Global;
 use crate::ffi::{Native, Obj, This, class};
 
@@ -99,8 +100,9 @@ impl SocketTransport {
     }
 
     /// `is_closing()`.
-    pub fn closes(this: This<'_, Self>) -> bool {
-        this.closing.get()
+    pub fn closes(this: This<'_, Self>) -> PyResult<bool> {
+        settle(this)?;
+        Ok(this.closing.get())
     }
 
     /// `pause_reading()`.
@@ -114,7 +116,7 @@ impl SocketTransport {
     }
 
     /// `get_extra_info(name)`, or nothing.
-    pub fn extra(this: This<'_, Self>, name: &Obj) -> PyResult<Option<Obj>> {
-        base::extra(this, name)
+    pub fn extra_info(this: This<'_, Self>, name: &Obj) -> PyResult<Option<Obj>> {
+        this.extra.get(this.py(), name)
     }
 }

@@ -34,6 +34,13 @@ impl Default for Flow {
     }
 }
 
+impl Flow {
+    /// How much may be kept before the protocol is told, in bytes.
+    pub fn high(&self) -> usize {
+        self.high.get()
+    }
+}
+
 /// A transport that keeps what it cannot write yet.
 pub trait FlowControl: BaseTransport {
     fn flow(&self) -> &Flow;
@@ -101,6 +108,7 @@ fn set_limits<'a, T: FlowControl>(this: This<'a, T>, args: Args<'a>) -> PyResult
             "high ({high}) must be >= low ({low}) must be >= 0"
         )));
     }
+    T::settle(this)?;
     this.flow().high.set(usize::try_from(high)?);
     this.flow().low.set(usize::try_from(low)?);
     maybe_pause(this)?;
@@ -116,7 +124,10 @@ pub fn methods<T: FlowControl>(builder: Builder<T>) -> Builder<T> {
     builder
         .no_args(
             c"get_write_buffer_size",
-            |this: This<'_, T>| size(this.py(), this.kept()),
+            |this: This<'_, T>| {
+                T::settle(this)?;
+                size(this.py(), this.kept())
+            },
             T::SIZE_DOC,
         )
         .no_args(
@@ -135,6 +146,7 @@ pub fn methods<T: FlowControl>(builder: Builder<T>) -> Builder<T> {
               Set when the protocol is told to pause and to resume writing, in bytes.",
         )
         .getter(c"_protocol_paused", |this: This<'_, T>| {
+            T::settle(this)?;
             Ok(Obj::bool(this.py(), this.flow().paused.get()))
         })
         .getter(c"_high_water", |this: This<'_, T>| {

@@ -1,7 +1,8 @@
 //! `SocketTransport`: a connected stream socket between the loop and a protocol.
 //!
 //! Owns: the fields, the class table, how a transport starts. Its parts: `read` (from the socket to the protocol),
-//! `write` (the other way), `close` (how it ends), `direct` (what native code calls). What it shares with datagrams and
+//! `write` (the other way; `held`: at the end of a task's step), `close` (how it ends), `extra` (what it knows of its
+//! socket), `direct` (what native code calls). What it shares with datagrams and
 //! pipes: `base` (what every transport is), `flow` (when to stop writing), `unsent` (what is kept).
 //! Leaves out: making sockets, and TLS, which is a protocol on top (`tls`).
 //! Trade: written to at once, with only the rest kept; read into one buffer that the loop owns, so that a message costs
@@ -12,7 +13,9 @@
 pub mod base;
 mod close;
 mod direct;
+mod extra;
 pub mod flow;
+mod held;
 mod read;
 pub mod unsent;
 mod write;
@@ -36,10 +39,14 @@ use crate::stdlib;
 use crate::tls::SslProtocol;
 
 use base::{BaseTransport, Parts, bound, call_soon};
+use extra::Extra;
 use flow::{Flow, FlowControl};
+use held::settle;
 use unsent::Unsent;
 
 pub use direct::Own;
+pub use extra::describe;
+pub use held::Held;
 pub use read::{MAX_SIZE, make_room, readable, start, would_block};
 pub use write::QUIET_WRITES;
 
@@ -52,7 +59,9 @@ pub struct SocketTransport {
     protocol: Slot,
     sink: Cell<Sink>,
     server: Slot,
-    extra: Slot,
+    extra: Extra,
+    /// A step has written something that is not sent yet; see `held`.
+    held: Cell<bool>,
     /// What all callbacks run in, if one was given: asyncio's does that from 3.15 on.
     context: Slot,
     /// What read events run in.
@@ -85,12 +94,11 @@ enum Sink {
 static CLASS: Class = Class::new();
 
 impl SocketTransport {
-    fn slots(&self) -> [&Slot; 7] {
+    fn slots(&self) -> [&Slot; 6] {
         [
             &self.socket,
             &self.protocol,
             &self.server,
-            &self.extra,
             &self.context,
             &self.read_context,
             &self.empty_waiter,
@@ -116,11 +124,13 @@ impl Native for SocketTransport {
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.home.traverse(visitor);
+        self.extra.traverse(visitor);
         self.slots().into_iter().for_each(|slot| visitor.slot(slot));
         self.unsent.traverse(visitor);
     }
     fn clear(&self) {
         self.home.clear();
+        self.extra.forget();
         self.slots().into_iter().for_each(|slot| slot.set(None));
         self.unsent.discard();
     }
@@ -141,9 +151,18 @@ impl BaseTransport for SocketTransport {
             file: &self.socket,
             fd: self.fd.get(),
             protocol: &self.protocol,
-            extra: &self.extra,
+            extra: self.extra.dict(),
             context: Some(&self.context),
         }
+    }
+    fn settle(this: This<'_, Self>) -> PyResult<()> {
+        settle(this)
+    }
+    fn extra(this: This<'_, Self>, name: &Obj) -> PyResult<Option<Obj>> {
+        this.extra.get(this.py(), name)
+    }
+    fn all_extra(this: This<'_, Self>) -> PyResult<Obj> {
+        this.extra.all(this.py())
     }
 }
 
@@ -159,6 +178,12 @@ impl FlowControl for SocketTransport {
 }
 
 impl SocketTransport {
+    /// Whether a program may have the socket, and so do with it what this transport does not know.
+    fn is_shared(&self) -> bool {
+        // This transport has it twice.
+        self.socket.has_more_references_than(2) || self.extra.is_shared()
+    }
+
     fn is_reading(&self) -> bool {
         !self.closing.get() && !self.paused.get()
     }
@@ -202,12 +227,15 @@ fn initialise(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<()> {
     }
     let given = |object: Option<&Obj>| object.filter(|object| !object.is_none()).cloned();
     let (server, waiter) = (given(server), given(waiter));
-    let extra = match given(extra) {
-        Some(extra) => extra.bind(py).cast::<PyDict>()?.copy()?,
-        None => PyDict::new(py),
-    };
+    let extra = given(extra);
     this.context.set(given(context));
-    connect(this, event_loop, socket, protocol, extra, server)?;
+    match &extra {
+        Some(extra) => this
+            .extra
+            .fill_in(socket.bind(py), extra.bind(py).cast::<PyDict>()?)?,
+        None => this.extra.fill(socket.bind(py), None)?,
+    }
+    connect(this, event_loop, socket, protocol, server)?;
     call::call(py, &stdlib::get().set_nodelay, [socket])?;
     begin(this, protocol, waiter.as_ref())
 }
@@ -218,15 +246,12 @@ fn connect(
     event_loop: &Obj,
     socket: &Obj,
     protocol: &Obj,
-    extra: Bound<'_, PyDict>,
     server: Option<Obj>,
 ) -> PyResult<()> {
     let py = this.py();
-    describe(socket.bind(py), &extra)?;
     this.home.set(py, event_loop.clone());
     let fd = call::call_method(py, socket, intern!(py, "fileno"), [])?;
     this.fd.set(fd.bind(py).extract()?);
-    this.extra.set(Obj::from(extra.into_any()));
     set_protocol(this, protocol)?;
     if let Some(server) = &server {
         stdlib::attach_to_server(py, server, &this.object())?;
@@ -247,7 +272,7 @@ impl SocketTransport {
         event_loop: This<'_, LoopCore>,
         socket: &Obj,
         protocol: &Obj,
-        extra: Bound<'_, PyDict>,
+        peername: Obj,
         server: &Obj,
         nodelay: bool,
     ) -> PyResult<Obj> {
@@ -257,34 +282,14 @@ impl SocketTransport {
             return Ok(made);
         };
         let server = (!server.is_none()).then(|| server.clone());
-        connect(this, &event_loop.object(), socket, protocol, extra, server)?;
+        this.extra.fill(socket.bind(py), Some(peername))?;
+        connect(this, &event_loop.object(), socket, protocol, server)?;
         if nodelay {
             plain::set_nodelay(py, socket)?;
         }
         begin(this, protocol, None)?;
         Ok(made)
     }
-}
-
-/// What `get_extra_info` answers.
-pub fn describe(socket: &Bound<'_, PyAny>, extra: &Bound<'_, PyDict>) -> PyResult<()> {
-    let py = socket.py();
-    let address = |method: &str| match socket.call_method0(method) {
-        Ok(address) => Ok(address),
-        Err(error) if error.is_instance_of::<pyo3::exceptions::PyOSError>(py) => {
-            Ok(py.None().into_bound(py))
-        }
-        Err(error) => Err(error),
-    };
-    extra.set_item(
-        "socket",
-        stdlib::get().transport_socket.bind(py).call1((socket,))?,
-    )?;
-    extra.set_item("sockname", address("getsockname")?)?;
-    if !extra.contains("peername")? {
-        extra.set_item("peername", address("getpeername")?)?;
-    }
-    Ok(())
 }
 
 /// In this order, each in its own turn's place: `connection_made`, reading starts, the waiter is told.
@@ -307,6 +312,7 @@ fn begin(this: This<'_, SocketTransport>, protocol: &Obj, waiter: Option<&Obj>) 
 }
 
 fn set_protocol(this: This<'_, SocketTransport>, protocol: &Obj) -> PyResult<()> {
+    settle(this)?;
     let py = this.py();
     let buffered = stdlib::get().buffered_protocol.bind(py);
     this.sink.set(if SslProtocol::class().is_exact(protocol) {
@@ -321,6 +327,7 @@ fn set_protocol(this: This<'_, SocketTransport>, protocol: &Obj) -> PyResult<()>
 }
 
 fn repr(this: This<'_, SocketTransport>) -> PyResult<Option<Obj>> {
+    settle(this)?;
     let py = this.py();
     let mut words = vec![this.bind().get_type().name()?.to_string()];
     if this.socket.is_empty() {
@@ -375,7 +382,10 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         )
         .no_args(
             c"is_closing",
-            |this: This<'_, SocketTransport>| Ok(Obj::bool(this.py(), this.closing.get())),
+            |this: This<'_, SocketTransport>| {
+                settle(this)?;
+                Ok(Obj::bool(this.py(), this.closing.get()))
+            },
             c"is_closing($self, /)\n--\n\nWhether it is closing or closed.",
         );
     let builder = read::methods(builder);
@@ -400,6 +410,7 @@ fn attributes(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
     type T<'a> = This<'a, SocketTransport>;
     base::attributes(builder)
         .getter(c"_sock", |this: T<'_>| {
+            settle(this)?;
             Ok(this.socket.get_or_none(this.py()))
         })
         .getter(c"_sock_fd", |this: T<'_>| {
@@ -409,6 +420,7 @@ fn attributes(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
             Ok(this.server.get_or_none(this.py()))
         })
         .getter(c"_closing", |this: T<'_>| {
+            settle(this)?;
             Ok(Obj::bool(this.py(), this.closing.get()))
         })
         .getter(c"_paused", |this: T<'_>| {
@@ -418,9 +430,11 @@ fn attributes(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
             Ok(Obj::bool(this.py(), this.eof.get()))
         })
         .getter(c"_conn_lost", |this: T<'_>| {
+            settle(this)?;
             Ok(Obj::int(this.py(), i64::from(this.lost.get())))
         })
         .getter(c"_buffer", |this: T<'_>| {
+            settle(this)?;
             call::tuple(this.py(), this.unsent.chunks().iter())
         })
 }

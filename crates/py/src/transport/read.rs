@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use roundel_core::{Mode, Net as _};
 
 use super::base::{self, BaseTransport as _, Side, log};
+use super::held::settle;
 use super::{Sink, SocketTransport, close};
 use crate::datagram;
 use crate::event_loop::Callback;
@@ -287,6 +288,7 @@ fn at_eof(this: This<'_, SocketTransport>) -> PyResult<()> {
 
 /// `pause_reading()`.
 pub fn pause(this: This<'_, SocketTransport>) -> PyResult<()> {
+    settle(this)?;
     if !this.is_reading() {
         return Ok(());
     }
@@ -297,6 +299,7 @@ pub fn pause(this: This<'_, SocketTransport>) -> PyResult<()> {
 
 /// `resume_reading()`.
 pub fn resume(this: This<'_, SocketTransport>) -> PyResult<()> {
+    settle(this)?;
     if this.closing.get() || !this.paused.replace(false) {
         return Ok(());
     }
@@ -310,7 +313,10 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
     builder
         .no_args(
             c"is_reading",
-            |this: This<'_, SocketTransport>| Ok(Obj::bool(this.py(), this.is_reading())),
+            |this: This<'_, SocketTransport>| {
+                settle(this)?;
+                Ok(Obj::bool(this.py(), this.is_reading()))
+            },
             c"is_reading($self, /)\n--\n\nWhether data is given to the protocol as it comes.",
         )
         .no_args(

@@ -11,6 +11,7 @@ use roundel_core::Net as _;
 
 use super::base::{BaseTransport as _, Side, unwatch, watch};
 use super::flow::{maybe_pause, maybe_resume};
+use super::held::{self, settle};
 use super::read::would_block;
 use super::{SocketTransport, close};
 use crate::ffi::args::Signature;
@@ -19,6 +20,8 @@ use crate::stdlib;
 
 /// How many writes to a lost connection are let pass without a word in the log: asyncio's.
 pub const QUIET_WRITES: u32 = 5;
+/// What reports say of a write that failed.
+pub const FATAL: &str = "Fatal write error on socket transport";
 
 /// Refuses all but bytes, a bytearray or a memoryview, as asyncio's own transport does and in its words, which are not
 /// the same in all versions: it looks at the data before it looks at itself.
@@ -92,7 +95,7 @@ pub fn write_data(this: This<'_, SocketTransport>, data: &Obj) -> PyResult<()> {
     check_data(this, data)?;
     check_open(this, "write")?;
     let len = buffer::with_bytes(py, data, <[u8]>::len)?;
-    if len == 0 || is_lost(this)? {
+    if len == 0 || is_lost(this)? || held::keep(this, data, len)? {
         return Ok(());
     }
     let mut sent = 0;
@@ -101,11 +104,7 @@ pub fn write_data(this: This<'_, SocketTransport>, data: &Obj) -> PyResult<()> {
             Ok(count) => sent = count,
             Err(error) if would_block(&error) => {}
             Err(error) => {
-                close::fatal(
-                    this,
-                    stdlib::os_error(py, &error),
-                    "Fatal write error on socket transport",
-                )?;
+                close::fatal(this, stdlib::os_error(py, &error), FATAL)?;
                 return Ok(());
             }
         }
@@ -144,7 +143,11 @@ fn writelines(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> 
         check_open(this, "write")?;
         pieces
     };
-    if pieces.is_empty() || is_lost(this)? {
+    if pieces.is_empty() {
+        return Ok(done);
+    }
+    settle(this)?;
+    if is_lost(this)? {
         return Ok(done);
     }
     let was_empty = this.unsent.is_empty();
@@ -215,7 +218,7 @@ const ON_WRITABLE: &CStr = if cfg!(Py_3_12) {
 };
 
 /// Registers for when the socket takes more.
-fn await_room(this: This<'_, SocketTransport>) -> PyResult<()> {
+pub fn await_room(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
     let method = if cfg!(Py_3_12) {
         intern!(py, "_write_sendmsg")
@@ -227,6 +230,7 @@ fn await_room(this: This<'_, SocketTransport>) -> PyResult<()> {
 
 /// The socket takes more.
 fn writable(this: This<'_, SocketTransport>) -> PyResult<Obj> {
+    settle(this)?;
     if this.lost.get() == 0 && !this.unsent.is_empty() {
         flush(this)?;
     }
@@ -249,7 +253,7 @@ fn flush(this: This<'_, SocketTransport>) -> PyResult<()> {
             this.unsent.discard();
             let waiter = this.empty_waiter.get();
             let exception = error.value(py).clone();
-            close::fatal(this, error, "Fatal write error on socket transport")?;
+            close::fatal(this, error, FATAL)?;
             if let Some(waiter) = waiter {
                 waiter
                     .bind(py)
@@ -314,6 +318,7 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
         .no_args(
             c"write_eof",
             |this: This<'_, SocketTransport>| {
+                settle(this)?;
                 if !this.closing.get() && !this.eof.replace(true) && this.unsent.is_empty() {
                     shut_down(this)?;
                 }
@@ -332,6 +337,7 @@ pub fn methods(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
                 if !this.empty_waiter.is_empty() {
                     return Err(PyRuntimeError::new_err("Empty waiter is already set"));
                 }
+                settle(this)?;
                 let py = this.py();
                 let waiter: Obj = this.event_loop(py)?.bind(py).call_method0(intern!(py, "create_future"))?.into();
                 this.empty_waiter.set(waiter.clone());
