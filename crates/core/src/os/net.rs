@@ -84,6 +84,27 @@ impl Net for OsWorld {
     }
 }
 
+/// What is asked once for a connection.
+impl OsWorld {
+    /// The address of this end of a socket.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, which leave nothing to tell.
+    pub fn local_address(&self, fd: RawFd) -> io::Result<Address> {
+        Ok(address(Some(net::getsockname(fd::borrow(fd)?)?)))
+    }
+
+    /// Has small writes to a TCP connection sent at once.
+    ///
+    /// # Errors
+    ///
+    /// If the socket is none of TCP.
+    pub fn set_nodelay(&self, fd: RawFd) -> io::Result<()> {
+        Ok(net::sockopt::set_tcp_nodelay(fd::borrow(fd)?, true)?)
+    }
+}
+
 fn address(any: Option<SocketAddrAny>) -> Address {
     let Some(any) = any else {
         return Address::Unnamed;

@@ -45,19 +45,32 @@ impl Operation for Accept {
 
 /// A `socket.socket` of a descriptor that does not block, which the socket knows without asking the system.
 pub fn socket(py: Python<'_>, descriptor: OwnedFd, sort: &Sort) -> PyResult<Obj> {
+    let made = socket_of(py, descriptor.as_raw_fd(), sort)?;
+    given_away(Some(descriptor));
+    Ok(made)
+}
+
+/// The same for a descriptor that the caller then gives away.
+pub fn socket_of(py: Python<'_>, fd: RawFd, sort: &Sort) -> PyResult<Obj> {
     let module = plain::module();
     let number = |number: i64| Obj::int(py, number);
-    let made = call::call(
-        py,
-        &module.class,
-        [
-            &number(sort.family),
-            &number(sort.kind | module.nonblock),
-            &number(sort.proto),
-            &number(i64::from(descriptor.as_raw_fd())),
-        ],
-    )?;
-    // It is the socket's from here on.
-    let _ = descriptor.into_raw_fd();
-    Ok(made)
+    let (family, kind) = (number(sort.family), number(sort.kind | module.nonblock));
+    let (proto, fd) = (number(sort.proto), number(i64::from(fd)));
+    call::call(py, &module.class, [&family, &kind, &proto, &fd])
+}
+
+/// The descriptor is a socket object's from here on.
+pub fn given_away(descriptor: Option<OwnedFd>) {
+    let _ = descriptor.map(OwnedFd::into_raw_fd);
+}
+
+/// A socket of the sort that is not connected.
+pub fn new_socket(py: Python<'_>, sort: &Sort) -> PyResult<Obj> {
+    let number = |number: i64| Obj::int(py, number);
+    let sort = [
+        &number(sort.family),
+        &number(sort.kind),
+        &number(sort.proto),
+    ];
+    call::call(py, &plain::module().class, sort)
 }

@@ -10,7 +10,7 @@
 //! Trade: only an exact, non-blocking `socket.socket` outside of debug mode is used past its methods. A subclass, a
 //! blocking socket, an unusual argument have what they have on asyncio, by asyncio's own code.
 
-mod accept;
+pub mod accept;
 pub mod address;
 mod connect;
 pub mod operation;

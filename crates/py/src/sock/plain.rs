@@ -25,8 +25,6 @@ pub struct Module {
     pub nonblock: i64,
     pub stream: i64,
     pub tcp: i64,
-    /// `IPPROTO_TCP, TCP_NODELAY, 1`.
-    nodelay: [Obj; 3],
     pub sol_socket: Obj,
     pub so_error: Obj,
 }
@@ -63,11 +61,6 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
         nonblock: number("SOCK_NONBLOCK")?.max(0),
         stream: number("SOCK_STREAM")?,
         tcp: number("IPPROTO_TCP")?,
-        nodelay: [
-            socket.getattr("IPPROTO_TCP")?.into(),
-            socket.getattr("TCP_NODELAY")?.into(),
-            Obj::int(py, 1),
-        ],
         sol_socket: socket.getattr("SOL_SOCKET")?.into(),
         so_error: socket.getattr("SO_ERROR")?.into(),
     });
@@ -95,6 +88,7 @@ pub fn fileno(py: Python<'_>, sock: &Obj) -> PyResult<Option<RawFd>> {
 }
 
 /// The numbers behind `sock.family`, `sock.type` and `sock.proto`.
+#[derive(Clone, Copy)]
 pub struct Sort {
     pub family: i64,
     pub kind: i64,
@@ -130,10 +124,4 @@ pub fn family(py: Python<'_>, sock: &Obj) -> PyResult<i64> {
     call::call_method(py, &module().family, intern!(py, "__get__"), [sock])?
         .bind(py)
         .extract()
-}
-
-/// Has small writes sent at once.
-pub fn set_nodelay(py: Python<'_>, sock: &Obj) -> PyResult<()> {
-    let [level, option, yes] = &module().nodelay;
-    call::call_method(py, sock, intern!(py, "setsockopt"), [level, option, yes]).map(drop)
 }

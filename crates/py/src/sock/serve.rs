@@ -17,7 +17,7 @@ use pyo3::types::PyDict;
 use roundel_core::Net as _;
 
 use super::plain::{self, Sort};
-use super::{accept, address, watch};
+use super::{address, watch};
 use crate::event_loop::{Callback, LoopCore, call_exception_handler};
 use crate::ffi::args::Signature;
 use crate::ffi::bound::Function;
@@ -103,11 +103,9 @@ fn accept_up_to(
         let accepted = this.with_kernel(|kernel| kernel.world().accept(fd))?;
         match accepted {
             Ok((descriptor, from)) => {
-                let connection = accept::socket(py, descriptor, sort)?;
-                let from = address::show(py, &from)?;
+                let transport = SocketTransport::of_accepted(this, descriptor, *sort, from)?;
                 let serve = SERVE.get().bind(py, &this.object())?;
-                let nodelay = Obj::bool(py, sort.is_tcp());
-                let given = [factory, &connection, &from, server, &nodelay];
+                let given = [factory, &transport, server];
                 let handle = Handle::create(this, &serve, given.into_iter(), None)?;
                 this.kernel()?.call_soon(Callback::Handle(handle));
             }
@@ -126,33 +124,21 @@ fn accept_up_to(
 /// connection.
 fn serve(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<()> {
     let py = this.py();
-    let (Some(factory), Some(connection), Some(from), Some(server), Some(nodelay)) = (
-        args.get(0),
-        args.get(1),
-        args.get(2),
-        args.get(3),
-        args.get(4),
-    ) else {
+    let (Some(factory), Some(transport), Some(server)) = (args.get(0), args.get(1), args.get(2))
+    else {
+        return Ok(());
+    };
+    let Some(transport) = This::<SocketTransport>::exact(py, transport) else {
         return Ok(());
     };
     let mut protocol = None;
     let made = call::call(py, factory, []).and_then(|made| {
         let protocol = protocol.insert(made);
-        let fd = plain::fileno(py, connection)?;
-        if let Some(fd) = fd {
-            watch::refuse_transport(this, fd)?;
-        }
-        SocketTransport::of_accepted(
-            this,
-            connection,
-            protocol,
-            from.clone(),
-            server,
-            nodelay.bind(py).is_truthy()?,
-        )
+        watch::refuse_transport(this, transport.descriptor())?;
+        SocketTransport::serve(transport, this, protocol, server)
     });
     match made {
-        Ok(_transport) => Ok(()),
+        Ok(()) => Ok(()),
         Err(error) if ends_the_run(py, &error) => Err(error),
         Err(error) if this.debug.get() => {
             let context = PyDict::new(py);

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use super::base::{self, Side, lost_soon, unwatch};
 use super::held::settle;
-use super::{SocketTransport, read};
+use super::{SocketTransport, descriptor, read};
 use crate::ffi::{Args, Builder, Obj, This, call};
 use crate::stdlib;
 
@@ -59,7 +59,11 @@ pub fn lost(this: This<'_, SocketTransport>, exception: &Obj) -> PyResult<()> {
 
 fn let_go(this: This<'_, SocketTransport>) -> PyResult<()> {
     let py = this.py();
+    if let Some(socket) = this.socket.get() {
+        this.extra.show(py, &socket)?;
+    }
     let closed = base::let_go(this);
+    this.close_bare();
     let detached = match this.server.take() {
         Some(server) => stdlib::detach_from_server(py, &server, &this.object()),
         None => Ok(()),
@@ -76,6 +80,13 @@ fn let_go(this: This<'_, SocketTransport>) -> PyResult<()> {
 
 /// The last reference is gone and nobody closed it.
 pub fn unclosed(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let socket = descriptor::socket(this)?;
+    if this.home.is_empty() {
+        // It was accepted, and nobody was there any more to be given it: the socket says so itself.
+        this.socket.set(None);
+        drop(socket);
+        return Ok(());
+    }
     let warned = base::unclosed(this);
     if let Some(server) = this.server.take() {
         stdlib::detach_from_server(this.py(), &server, &this.object())?;

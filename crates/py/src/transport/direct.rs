@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::held::settle;
-use super::{SocketTransport, read, write};
+use super::{SocketTransport, descriptor, read, write};
 use crate::ffi::gil::Global;
 use crate::ffi::{Native, Obj, This, class};
 
@@ -117,6 +117,7 @@ impl SocketTransport {
 
     /// `get_extra_info(name)`, or nothing.
     pub fn extra_info(this: This<'_, Self>, name: &Obj) -> PyResult<Option<Obj>> {
-        this.extra.get(this.py(), name)
+        this.extra
+            .get(this.py(), name, || descriptor::to_show(this))
     }
 }

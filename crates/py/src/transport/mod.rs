@@ -2,7 +2,7 @@
 //!
 //! Owns: the fields, the class table, how a transport starts. Its parts: `read` (from the socket to the protocol),
 //! `write` (the other way; `held`: at the end of a task's step), `close` (how it ends), `extra` (what it knows of its
-//! socket), `direct` (what native code calls). What it shares with datagrams and
+//! socket), `descriptor` (a socket that nobody has seen), `direct` (what native code calls). What it shares with datagrams and
 //! pipes: `base` (what every transport is), `flow` (when to stop writing), `unsent` (what is kept).
 //! Leaves out: making sockets, and TLS, which is a protocol on top (`tls`).
 //! Trade: written to at once, with only the rest kept; read into one buffer that the loop owns, so that a message costs
@@ -12,6 +12,7 @@
 
 pub mod base;
 mod close;
+mod descriptor;
 mod direct;
 mod extra;
 pub mod flow;
@@ -20,25 +21,27 @@ mod read;
 pub mod unsent;
 mod write;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use roundel_core::Address;
 
 use crate::event_loop::{Callback, Home, LoopCore};
 use crate::ffi::args::Signature;
 use crate::ffi::{
     Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class, context,
 };
-use crate::sock::plain;
+use crate::sock::plain::Sort;
 use crate::stdlib;
 use crate::tls::SslProtocol;
 
 use base::{BaseTransport, Parts, bound, call_soon};
+use descriptor::Bare;
 use extra::Extra;
 use flow::{Flow, FlowControl};
 use held::settle;
@@ -54,7 +57,9 @@ pub use write::QUIET_WRITES;
 #[derive(Default)]
 pub struct SocketTransport {
     home: Home,
+    /// The socket object, or the descriptor of a connection that was accepted.
     socket: Slot,
+    bare: RefCell<Option<Bare>>,
     fd: Cell<RawFd>,
     protocol: Slot,
     sink: Cell<Sink>,
@@ -135,7 +140,7 @@ impl Native for SocketTransport {
         self.unsent.discard();
     }
     fn needs_finalizer(&self) -> bool {
-        !self.socket.is_empty()
+        self.is_open()
     }
     fn finalize(this: This<'_, Self>) {
         if let Err(error) = close::unclosed(this) {
@@ -159,10 +164,10 @@ impl BaseTransport for SocketTransport {
         settle(this)
     }
     fn extra(this: This<'_, Self>, name: &Obj) -> PyResult<Option<Obj>> {
-        this.extra.get(this.py(), name)
+        Self::extra_info(this, name)
     }
     fn all_extra(this: This<'_, Self>) -> PyResult<Obj> {
-        this.extra.all(this.py())
+        this.extra.all(this.py(), || descriptor::to_show(this))
     }
 }
 
@@ -180,8 +185,8 @@ impl FlowControl for SocketTransport {
 impl SocketTransport {
     /// Whether a program may have the socket, and so do with it what this transport does not know.
     fn is_shared(&self) -> bool {
-        // This transport has it twice.
-        self.socket.has_more_references_than(2) || self.extra.is_shared()
+        let own = if self.extra.is_shown() { 2 } else { 1 };
+        self.socket.has_more_references_than(own) || self.extra.is_shared()
     }
 
     fn is_reading(&self) -> bool {
@@ -232,63 +237,80 @@ fn initialise(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<()> {
     match &extra {
         Some(extra) => this
             .extra
-            .fill_in(socket.bind(py), extra.bind(py).cast::<PyDict>()?)?,
-        None => this.extra.fill(socket.bind(py), None)?,
+            .fill_in(socket, extra.bind(py).cast::<PyDict>()?)?,
+        None => this.extra.fill(socket.bind(py))?,
     }
-    connect(this, event_loop, socket, protocol, server)?;
+    let fd = call::call_method(py, socket, intern!(py, "fileno"), [])?;
+    this.fd.set(fd.bind(py).extract()?);
+    attach(this, event_loop, protocol, server)?;
+    // From here on the socket is this transport's, to close and to warn about.
+    this.socket.set(socket.clone());
+    list(this, event_loop)?;
     call::call(py, &stdlib::get().set_nodelay, [socket])?;
     begin(this, protocol, waiter.as_ref())
 }
 
-/// Takes the socket over.
-fn connect(
+/// Puts the transport between its loop and its protocol.
+fn attach(
     this: This<'_, SocketTransport>,
     event_loop: &Obj,
-    socket: &Obj,
     protocol: &Obj,
     server: Option<Obj>,
 ) -> PyResult<()> {
     let py = this.py();
     this.home.set(py, event_loop.clone());
-    let fd = call::call_method(py, socket, intern!(py, "fileno"), [])?;
-    this.fd.set(fd.bind(py).extract()?);
     set_protocol(this, protocol)?;
     if let Some(server) = &server {
         stdlib::attach_to_server(py, server, &this.object())?;
     }
-    // From here on the socket is this transport's, to close and to warn about.
     this.server.set(server);
-    this.socket.set(socket.clone());
+    Ok(())
+}
+
+/// The descriptor is a transport's, as the loop says to who wants to use it.
+fn list(this: This<'_, SocketTransport>, event_loop: &Obj) -> PyResult<()> {
     event_loop
-        .bind(py)
-        .getattr(intern!(py, "_transports"))?
+        .bind(this.py())
+        .getattr(intern!(this.py(), "_transports"))?
         .set_item(this.fd.get(), this.bind())
 }
 
 impl SocketTransport {
-    /// The transport of a connection that a server has accepted. Nobody waits for it; small writes are sent at once
-    /// where that is to be asked for.
+    /// The transport of a connection that a server has accepted, which is nobody's yet.
     pub fn of_accepted(
         event_loop: This<'_, LoopCore>,
-        socket: &Obj,
-        protocol: &Obj,
-        peername: Obj,
-        server: &Obj,
-        nodelay: bool,
+        descriptor: OwnedFd,
+        sort: Sort,
+        from: Address,
     ) -> PyResult<Obj> {
-        let py = event_loop.py();
-        let made = class::create(py, Self::fresh())?;
-        let Some(this) = This::<Self>::exact(py, &made) else {
-            return Ok(made);
-        };
+        let fresh = Self::fresh();
+        let bare = Bare::new(descriptor, sort);
+        let fd = bare.fd();
+        fresh.fd.set(fd);
+        fresh.bare.replace(Some(bare));
+        let own = event_loop.with_kernel(|kernel| kernel.world().os().local_address(fd))?;
+        fresh.extra.of_accepted(from, own.ok());
+        class::create(event_loop.py(), fresh)
+    }
+
+    /// Its descriptor.
+    pub fn descriptor(&self) -> RawFd {
+        self.fd.get()
+    }
+
+    /// Gives it to its protocol. Nobody waits for it; small writes are sent at once where that is to be asked for.
+    pub fn serve(
+        this: This<'_, Self>,
+        event_loop: This<'_, LoopCore>,
+        protocol: &Obj,
+        server: &Obj,
+    ) -> PyResult<()> {
         let server = (!server.is_none()).then(|| server.clone());
-        this.extra.fill(socket.bind(py), Some(peername))?;
-        connect(this, &event_loop.object(), socket, protocol, server)?;
-        if nodelay {
-            plain::set_nodelay(py, socket)?;
-        }
-        begin(this, protocol, None)?;
-        Ok(made)
+        let event_loop = event_loop.object();
+        attach(this, &event_loop, protocol, server)?;
+        list(this, &event_loop)?;
+        descriptor::set_nodelay(this)?;
+        begin(this, protocol, None)
     }
 }
 
@@ -330,7 +352,7 @@ fn repr(this: This<'_, SocketTransport>) -> PyResult<Option<Obj>> {
     settle(this)?;
     let py = this.py();
     let mut words = vec![this.bind().get_type().name()?.to_string()];
-    if this.socket.is_empty() {
+    if !this.is_open() {
         words.push("closed".to_owned());
     } else if this.closing.get() {
         words.push("closing".to_owned());
@@ -411,7 +433,7 @@ fn attributes(builder: Builder<SocketTransport>) -> Builder<SocketTransport> {
     base::attributes(builder)
         .getter(c"_sock", |this: T<'_>| {
             settle(this)?;
-            Ok(this.socket.get_or_none(this.py()))
+            descriptor::socket(this)
         })
         .getter(c"_sock_fd", |this: T<'_>| {
             Ok(Obj::int(this.py(), i64::from(this.fd.get())))
