@@ -5,7 +5,7 @@
 #   address   The extension compiled with the address sanitizer; memory of the interpreter comes from
 #             malloc, so that the sanitizer sees Python objects too. At the end, leaks whose stack
 #             goes through our code, other than what importing the module keeps for good.
-#   stress    The interpreter's own debug allocator and development mode, and a collection at every
+#   stress    The interpreter's own debug allocator, and a collection at every
 #             allocation that can start one: objects meet the collector at every point of their life.
 #   valgrind  memcheck over a minute of scripts/soak.py, for what happens inside the interpreter on our
 #             behalf. Slow; the tests' own guards against hangs would break it off.
@@ -122,7 +122,7 @@ READ
 stress() {
     local package
     package=$(plain) || return 1
-    PYTHONPATH=$package PYTHONMALLOC=debug run_tests "$python" -X dev -c '
+    PYTHONPATH=$package PYTHONMALLOC=debug run_tests "$python" -X faulthandler -c '
 import gc, sys, pytest
 gc.set_threshold(1)
 sys.exit(pytest.main(sys.argv[1:]))'
