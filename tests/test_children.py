@@ -192,3 +192,22 @@ def test_cancelled_while_starting_leaves_no_child():
 
     run(main())
     assert not children_left()
+
+
+def test_the_files_that_a_name_may_mean_are_kept(monkeypatch):
+    """Popen makes the list for each child; Popen itself is used only where it is not known."""
+    asked = []
+    get_exec_path = os.get_exec_path
+    monkeypatch.setattr(os, "get_exec_path", lambda env=None: asked.append(env) or get_exec_path(env))
+
+    async def main():
+        for _ in range(3):
+            child = await asyncio.create_subprocess_exec("true")
+            assert await child.wait() == 0
+
+    run(main())
+    assert len(asked) <= 1
+    # Another path, and they are looked for anew.
+    monkeypatch.setenv("PATH", os.environ["PATH"] + ":/nowhere")
+    run(main())
+    assert 1 <= len(asked) <= 2

@@ -1,6 +1,6 @@
 """Child processes without a child watcher: each has a pidfd, which is readable when the process has ended.
 
-Owns: noticing the end, and fetching the exit status. Leaves out: starting it and its pipes, which asyncio does.
+Owns: the class of their transports, noticing the end, fetching the exit status. Leaves out: starting them (`_spawn`).
 Trade: where the kernel has no pidfd (before Linux 5.3, and other Unixes) a thread waits for each child.
 """
 
@@ -8,16 +8,32 @@ import asyncio
 import os
 import sys
 import threading
+from asyncio import unix_events
 from asyncio.log import logger
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from roundel import _roundel
+
 if TYPE_CHECKING:
     from roundel._loop import Loop
 
+    _Stock: Any = asyncio.SubprocessTransport
+else:
+    _Stock = unix_events._UnixSubprocessTransport
+
 # What asyncio reports for a child whose status somebody else has fetched.
 _UNKNOWN_STATUS = 255
+
+
+class SubprocessTransport(_roundel.SubprocessCore, _Stock):  # type: ignore[misc]
+    """A child process and its pipes: what `subprocess_exec()` gives to protocols.
+
+    Beginning, exit and what the pipes bring are native; closing, signals and the repr are asyncio's.
+    """
+
+    __module__ = "roundel"
 
 
 def watcher_of_the_program() -> Any:

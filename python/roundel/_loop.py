@@ -18,14 +18,15 @@ import sys
 import threading
 import types
 import weakref
-from asyncio import base_events, constants, coroutines, events, sslproto, unix_events
+from asyncio import base_events, constants, coroutines, events, sslproto
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Never, TypeVar, TypeVarTuple
 
 from roundel import _roundel
-from roundel._children import watcher_of_the_program, when_ended
+from roundel._children import SubprocessTransport, watcher_of_the_program, when_ended
 from roundel._instances import answer_as_asyncios
 from roundel._names import NameCache
+from roundel._spawn import start
 from roundel._tasks import show_native_tasks
 from roundel._threads import put, takes_work
 
@@ -369,9 +370,9 @@ class Loop(_roundel.LoopCore, _Asyncio):
             )
         self._send_held()
         waiter = self.create_future()
-        child: Any = unix_events._UnixSubprocessTransport(  # type: ignore[attr-defined]
-            self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=waiter, extra=extra, **kwargs
-        )
+        options = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "bufsize": bufsize, **kwargs}
+        process = start(args, shell=shell, universal_newlines=False, **options)
+        child = SubprocessTransport(self, protocol, process, waiter, extra)
         when_ended(self, child.get_pid(), child._process_exited)
         try:
             await waiter
@@ -382,7 +383,7 @@ class Loop(_roundel.LoopCore, _Asyncio):
             child.close()
             await child._wait()
             raise
-        return child  # type: ignore[no-any-return]
+        return child
 
     # Names.
 

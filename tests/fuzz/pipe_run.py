@@ -10,7 +10,7 @@ import socket
 
 from hypothesis import strategies as st
 from transport_run import LAST_TURNS, TransportRun
-from transport_script import EVENTS, forms, forms_or_text, limits, sizes
+from transport_script import EVENTS, Plain, forms, forms_or_text, limits, sizes
 from turning import cut
 from weights import weighted, word
 
@@ -38,7 +38,6 @@ def scripts(end):
     return st.fixed_dictionaries(
         {
             "small": st.booleans(),
-            "buffered": st.just(False),
             "keeps_open": st.booleans(),
             "debug": st.booleans(),
             "steps": st.lists(steps, min_size=8, max_size=40),
@@ -100,6 +99,11 @@ class PipeRun(TransportRun):
                     self.do_peer_receives("end", 1 << 20)
                 self.turn()
         self.do_look("end")
+
+    def protocol(self):
+        # A pipe knows nothing of buffered ones.
+        self.protocols += 1
+        return Plain(self, f"protocol {self.protocols}")
 
     def event(self, name, event, *arguments):
         self.lost |= event == "connection_lost"

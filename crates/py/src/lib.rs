@@ -22,6 +22,7 @@
 //! | `tls`        | `SSLProtocol`, `SSLTransport`: TLS between a transport and a protocol                |
 //! | `datagram`   | `DatagramTransport`: a datagram socket between the loop and a protocol             |
 //! | `pipe`       | `ReadPipeTransport`, `WritePipeTransport`: an end of a pipe likewise               |
+//! | `subprocess` | the native half of `SubprocessTransport`: a child process and its pipes            |
 //! | `stdlib`     | what is used of the interpreter's own asyncio                                     |
 //! | `ffi`        | the border to the interpreter, and every `unsafe` block                           |
 //!
@@ -51,6 +52,7 @@ mod sock;
 mod stdlib;
 mod streams;
 mod submit;
+mod subprocess;
 mod sync;
 mod task;
 mod task_group;
@@ -133,6 +135,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     tls::add_to(module)?;
     datagram::add_to(module)?;
     pipe::add_to(module)?;
+    subprocess::add_to(module)?;
     module.add_function(wrap_pyfunction!(_all_tasks, module)?)?;
     module.add_function(wrap_pyfunction!(_set_metaclass, module)?)?;
     py.import("atexit")?
