@@ -3,9 +3,6 @@
 #[cfg(not(loom))]
 use std::io;
 
-#[cfg(not(loom))]
-use roundel_core::OsWorld;
-
 use crate::{executor::Executor, runtime::Runtime};
 #[cfg(not(loom))]
 use crate::{signals, world::World};
@@ -99,7 +96,7 @@ impl Builder {
     #[cfg(not(loom))]
     pub fn build(self) -> io::Result<Runtime> {
         let cancel_at_ctrl_c = self.cancel_at_ctrl_c;
-        let runtime = Runtime::of(World::Os(OsWorld::new()?), Some(self));
+        let runtime = Runtime::of(World::os()?, Some(self));
         if cancel_at_ctrl_c {
             signals::cancel_at_sigint(runtime.core())?;
         }

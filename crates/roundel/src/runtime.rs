@@ -3,8 +3,6 @@
 
 use std::{convert::Infallible, fmt, io, rc::Rc};
 
-#[cfg(not(loom))]
-use roundel_core::OsWorld;
 use roundel_core::{Poll, TurnError};
 
 use crate::{
@@ -41,7 +39,8 @@ where
 ///
 /// Tasks that have not ended when [`run`](Runtime::run) returns go on with the next one. Dropping
 /// the runtime cancels them, runs them to their end and closes the loop. It belongs to the thread
-/// that made it.
+/// that made it. What the system has given for a loop (its epoll, and three descriptors more) is
+/// kept for the thread's next one.
 ///
 /// ```
 /// let mut runtime = roundel::Runtime::new().unwrap();
@@ -65,7 +64,7 @@ impl Runtime {
     /// ```
     #[cfg(not(loom))]
     pub fn new() -> io::Result<Self> {
-        Ok(Self::of(World::Os(OsWorld::new()?), None))
+        Ok(Self::of(World::os()?, None))
     }
 
     pub(crate) fn of(world: World, options: Option<Builder>) -> Self {

@@ -5,9 +5,11 @@
 //! kind it is. The question costs a compare where the answer is a system call, or nearly one.
 
 use std::{
+    cell::Cell,
     io::{self, IoSlice},
     mem::MaybeUninit,
     os::fd::{OwnedFd, RawFd},
+    rc::Rc,
     time::Duration,
 };
 
@@ -18,12 +20,34 @@ use roundel_core::{Address, Clock, Events, Instant, Interest, Mode, Net, Order, 
 use crate::sim::SimWorld;
 
 pub(crate) enum World {
+    /// Shared with [`SPARE`] and nobody else.
     #[cfg(not(loom))]
-    Os(OsWorld),
+    Os(Rc<OsWorld>),
     Sim(SimWorld),
 }
 
+// The world of this thread's last loop, for its next one: opening one is most of what starting a
+// loop costs. It is free when nobody else has it. What its last loop has watched was taken out when
+// that closed; a thread that still rings for that one wakes this one for nothing.
+#[cfg(not(loom))]
+thread_local! {
+    static SPARE: Cell<Option<Rc<OsWorld>>> = const { Cell::new(None) };
+}
+
 impl World {
+    /// The operating system's: the one that this thread has used last, if it is free.
+    #[cfg(not(loom))]
+    pub(crate) fn os() -> io::Result<Self> {
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        let world = match spare.filter(|world| Rc::strong_count(world) == 1) {
+            Some(world) => world,
+            None => Rc::new(OsWorld::new()?),
+        };
+        let kept = Rc::clone(&world);
+        let _ = SPARE.try_with(|spare| spare.set(Some(kept)));
+        Ok(Self::Os(world))
+    }
+
     /// Whether it is made from a seed, and not the operating system's.
     pub(crate) fn is_made_up(&self) -> bool {
         match self {
@@ -36,7 +60,11 @@ impl World {
     pub(crate) fn watch_signal(&self, signum: i32) -> io::Result<()> {
         match self {
             #[cfg(not(loom))]
-            Self::Os(world) => world.watch_signal(signum),
+            Self::Os(world) => {
+                // What arrives for this loop is not for the next one.
+                drop(SPARE.try_with(Cell::take));
+                world.watch_signal(signum)
+            }
             Self::Sim(_) => {
                 let _ = signum;
                 Err(io::ErrorKind::Unsupported.into())

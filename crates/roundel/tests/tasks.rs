@@ -254,3 +254,37 @@ fn outside_of_run_the_message_says_what_to_do() {
     let nested = message(|| run(async { run(async {}) }));
     assert!(nested.contains("inside of roundel::run"), "{nested}");
 }
+
+/// A loop is given what the last one of its thread has had of the system.
+#[test]
+fn a_thread_that_starts_loops_again_opens_nothing_again() {
+    fn descriptors() -> usize {
+        std::fs::read_dir("/proc/self/fd").unwrap().count()
+    }
+    // In a process of its own, since other tests open some too: this one, run again.
+    if std::env::var_os("ROUNDEL_COUNTS").is_none() {
+        let name = "a_thread_that_starts_loops_again_opens_nothing_again";
+        let ran = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env("ROUNDEL_COUNTS", "1")
+            .output();
+        assert!(ran.unwrap().status.success());
+        return;
+    }
+    run(async {});
+    let before = descriptors();
+    for _ in 0..3 {
+        run(async { sleep(Duration::from_millis(1)).await });
+    }
+    assert_eq!(descriptors(), before);
+    // Two at the same time are two.
+    let (mut one, mut other) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+    let (told, tell) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    for _ in 0..2 {
+        let (a, b) = (Rc::clone(&told), Rc::clone(&tell));
+        one.run(async move { a.set(a.get() + 1) }).unwrap();
+        other.run(async move { b.set(b.get() + 1) }).unwrap();
+    }
+    assert_eq!((told.get(), tell.get()), (2, 2));
+    drop((one, other));
+}
