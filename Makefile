@@ -221,8 +221,8 @@ bench-memory: $(VENV)/.bench build ## Bytes for each idle future, pending timer 
 	$(PY) benches/memory.py
 
 .PHONY: bench-rust
-bench-rust: ## The crate side by side with tokio and smol: nanoseconds of CPU, in one thread
-	$(call say,the crate beside tokio and smol)
+bench-rust: ## The crate side by side with tokio, smol and monoio: CPU time, in one thread; echo servers with C as well
+	$(call say,the crate beside other runtimes)
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/benches cargo run --release --manifest-path benches/rust/Cargo.toml
 
 # The count is worth something for the optimised extension only: `build`, whatever PROFILE says.

@@ -3,9 +3,9 @@
 #[cfg(not(loom))]
 use std::io;
 
-use crate::{executor::Executor, runtime::Runtime};
+use crate::executor::Executor;
 #[cfg(not(loom))]
-use crate::{signals, world::World};
+use crate::{runtime::Runtime, signals, world::World};
 
 /// Options of a [`Runtime`].
 ///

@@ -4,12 +4,12 @@
 //! An enum and not a type parameter, because a task has to find its loop without knowing of which
 //! kind it is. The question costs a compare where the answer is a system call, or nearly one.
 
+#[cfg(not(loom))]
+use std::{cell::Cell, rc::Rc};
 use std::{
-    cell::Cell,
     io::{self, IoSlice},
     mem::MaybeUninit,
     os::fd::{OwnedFd, RawFd},
-    rc::Rc,
     time::Duration,
 };
 

@@ -121,16 +121,13 @@ pub async fn start_server<F>(handler: F, at: impl ToAddresses) -> io::Result<Ser
 where
     F: AsyncFn(StreamReader, StreamWriter) + 'static,
 {
-    let listeners: io::Result<Vec<TcpListener>> = look_up(at)
-        .await?
-        .into_iter()
-        .map(|address| TcpListener::from_std(std::net::TcpListener::bind(address)?))
-        .collect();
-    let listeners = listeners?;
-    let addresses: io::Result<Vec<SocketAddr>> =
-        listeners.iter().map(TcpListener::local_addr).collect();
-    let listeners = listeners.into_iter().map(Listener::Tcp);
-    Ok(serve(handler, listeners, addresses?))
+    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+    for address in look_up(at).await? {
+        let listener = TcpListener::from_std(std::net::TcpListener::bind(address)?)?;
+        addresses.push(listener.local_addr()?);
+        listeners.push(Listener::Tcp(listener));
+    }
+    Ok(serve(handler, listeners, addresses))
 }
 
 /// Listens at a path, and makes a task of `handler` for each connection: asyncio's
