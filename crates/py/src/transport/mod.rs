@@ -31,10 +31,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use roundel_core::Address;
 
-use crate::event_loop::{Callback, Home, LoopCore};
+use crate::event_loop::{Callback, Home, LoopCore, RunContext};
 use crate::ffi::args::Signature;
 use crate::ffi::{
-    Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class, context,
+    Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class,
 };
 use crate::sock::plain::Sort;
 use crate::stdlib;
@@ -70,7 +70,7 @@ pub struct SocketTransport {
     /// What all callbacks run in, if one was given: asyncio's does that from 3.15 on.
     context: Slot,
     /// What read events run in.
-    read_context: Slot,
+    read_context: RunContext,
     paused: Cell<bool>,
     closing: Cell<bool>,
     /// `connection_lost` is on its way, and how often somebody wrote after that.
@@ -99,13 +99,12 @@ enum Sink {
 static CLASS: Class = Class::new();
 
 impl SocketTransport {
-    fn slots(&self) -> [&Slot; 6] {
+    fn slots(&self) -> [&Slot; 5] {
         [
             &self.socket,
             &self.protocol,
             &self.server,
             &self.context,
-            &self.read_context,
             &self.empty_waiter,
         ]
     }
@@ -130,12 +129,14 @@ impl Native for SocketTransport {
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.home.traverse(visitor);
         self.extra.traverse(visitor);
+        self.read_context.traverse(visitor);
         self.slots().into_iter().for_each(|slot| visitor.slot(slot));
         self.unsent.traverse(visitor);
     }
     fn clear(&self) {
         self.home.clear();
         self.extra.forget();
+        self.read_context.clear();
         self.slots().into_iter().for_each(|slot| slot.set(None));
         self.unsent.discard();
     }
@@ -193,12 +194,17 @@ impl SocketTransport {
         !self.closing.get() && !self.paused.get()
     }
 
-    /// What a callback that is scheduled now runs in, where it has to be a context of this transport's choice.
-    fn own_context(&self, py: Python<'_>) -> PyResult<Obj> {
-        match self.context.get() {
-            Some(context) => Ok(context),
-            None => context::copy_current(py),
+    /// From now on what is read is given to the protocol in a copy of the context as it is now, if there is none of the
+    /// transport's own.
+    fn read_in_context_of_now(&self, py: Python<'_>) -> PyResult<()> {
+        let context = self.context.get();
+        let read = self.home.with_ours(py, |event_loop| {
+            RunContext::new(event_loop, context.as_ref())
+        });
+        if let Some(read) = read {
+            self.read_context.replace(read?);
         }
+        Ok(())
     }
 }
 
@@ -319,7 +325,7 @@ fn begin(this: This<'_, SocketTransport>, protocol: &Obj, waiter: Option<&Obj>) 
     let py = this.py();
     let connection_made = bound(protocol, py, intern!(py, "connection_made"))?;
     call_soon(this, &connection_made, &[&this.object()])?;
-    this.read_context.set(this.own_context(py)?);
+    this.read_in_context_of_now(py)?;
     if let Some(kernel) = this.kernel(py) {
         kernel.call_soon(Callback::Start(this.object()));
     }

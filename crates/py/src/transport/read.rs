@@ -10,7 +10,7 @@ use super::held::settle;
 use super::{Sink, SocketTransport, close};
 use crate::datagram;
 use crate::event_loop::Callback;
-use crate::ffi::{Builder, Obj, This, buffer, call, context};
+use crate::ffi::{Builder, Obj, This, buffer, call};
 use crate::stdlib;
 use crate::streams::{Inlet, inlet};
 use crate::task::ends_the_run;
@@ -88,13 +88,16 @@ pub fn readable(py: Python<'_>, object: &Obj) -> PyResult<()> {
     if let Some(Read::Data(Ok(())) | Read::Nothing) = streamed {
         return Ok(());
     }
-    let context = this.read_context.get_or_none(py);
-    context::run(py, &context, || match (streamed, this.sink.get()) {
-        (Some(read), _) => follow(this, read, DATA_RECEIVED),
-        (None, Sink::Data) => receive(this),
-        (None, Sink::Buffer) => fill_buffer(this),
-        (None, Sink::Tls) => receive_tls(this),
-    })
+    let given = this.home.with_ours(py, |event_loop| {
+        let give = || match (streamed, this.sink.get()) {
+            (Some(read), _) => follow(this, read, DATA_RECEIVED),
+            (None, Sink::Data) => receive(this),
+            (None, Sink::Buffer) => fill_buffer(this),
+            (None, Sink::Tls) => receive_tls(this),
+        };
+        this.read_context.run(py, Some(event_loop), give)
+    });
+    given.transpose().map(drop)
 }
 
 const DATA_RECEIVED: &str = "Fatal error: protocol.data_received() call failed.";
@@ -303,7 +306,7 @@ pub fn resume(this: This<'_, SocketTransport>) -> PyResult<()> {
     if this.closing.get() || !this.paused.replace(false) {
         return Ok(());
     }
-    this.read_context.set(this.own_context(this.py())?);
+    this.read_in_context_of_now(this.py())?;
     watch(this)?;
     log(this, intern!(this.py(), "debug"), "%r resumes reading")
 }
