@@ -639,7 +639,7 @@ def test_what_debug_mode_says(loop, run, caplog):
     said = [record.getMessage() for record in caplog.records]
     assert f"process 'cat' created: pid {pid}" in said
     assert [text.split(":")[0] for text in said if "kill" in text] == ["Close running child process"]
-    assert [text.split("> ")[1] for text in said if "exited with" in text] == ["exited with return code -9"]
+    assert [text.split("> ")[1] for text in said if "exited with return code" in text] == ["exited with return code -9"]
 
 
 def test_what_a_program_puts_in_popens_place(loop, run, monkeypatch):
