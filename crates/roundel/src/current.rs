@@ -96,6 +96,10 @@ impl Core {
         })
     }
 
+    pub(crate) fn options(&self) -> Option<&Builder> {
+        self.options.as_ref()
+    }
+
     /// Waits for the work that was handed in; there is none any more.
     pub(crate) fn shutdown_executor(&self) {
         if let Some(executor) = self.executor.get() {

@@ -1,7 +1,7 @@
 //! Owns: making a loop, running a future on it, closing it. Leaves out: the turn, which is the
 //! kernel's.
 
-use std::{convert::Infallible, fmt, io, rc::Rc};
+use std::{convert::Infallible, fmt, io, num::NonZero, rc::Rc, time::Duration};
 
 use roundel_core::{Poll, TurnError};
 
@@ -101,7 +101,10 @@ impl Runtime {
         current::enter(&self.core, || {
             let task = Task::new(core.create_task(future.into_future()));
             let outer = core.signals().set_main(Some(task.task().clone()));
+            let slack = core.options().and_then(|options| options.timer_slack);
+            let slack = slack.map(Slack::set);
             self.turn_until(|| task.task().state().ended());
+            drop(slack);
             core.signals().set_main(outer);
             let output = task.take();
             output.expect("the task has ended, and nobody else has its handle")
@@ -180,6 +183,33 @@ impl Runtime {
         // Closures that have not run are dropped while there is a loop to be found.
         drop(self.core.event_loop().drain());
         self.core.calls().clear();
+    }
+}
+
+/// The thread's timer slack, which another one has taken the place of.
+struct Slack(Option<NonZero<u64>>);
+
+impl Slack {
+    #[cfg(target_os = "linux")]
+    fn set(slack: Duration) -> Self {
+        use rustix::thread::{current_timer_slack, set_current_timer_slack};
+        let before = current_timer_slack().ok().and_then(NonZero::new);
+        let nanos = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX);
+        // 0 would be the thread's default. It is a wish: what refuses it is a sandbox.
+        let _ = set_current_timer_slack(Some(NonZero::new(nanos).unwrap_or(NonZero::<u64>::MIN)));
+        Self(before)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn set(_: Duration) -> Self {
+        Self(None)
+    }
+}
+
+impl Drop for Slack {
+    fn drop(&mut self) {
+        #[cfg(target_os = "linux")]
+        let _ = rustix::thread::set_current_timer_slack(self.0);
     }
 }
 

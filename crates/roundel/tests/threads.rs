@@ -191,3 +191,17 @@ fn ctrl_c_is_a_cancel_request_where_that_was_chosen() {
     // And the runtime goes on.
     assert_eq!(runtime.run(async { 42 }).unwrap(), 42);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_timer_slack_is_the_loop_s_while_it_runs_and_the_thread_s_again() {
+    use rustix::thread::current_timer_slack;
+
+    let before = current_timer_slack().unwrap();
+    assert_ne!(before, 7);
+    let precise = Builder::new().timer_slack(Duration::from_nanos(7));
+    let mut runtime = precise.build().unwrap();
+    let during = runtime.run(async { current_timer_slack().unwrap() });
+    assert_eq!(during.unwrap(), 7);
+    assert_eq!(current_timer_slack().unwrap(), before);
+}
