@@ -149,10 +149,10 @@ def test_wait_for_holds_one_wait_more():
 
 
 def test_a_timeout_holds_itself_and_the_way_out():
-    """One of the blocks is something that the collector does not know."""
+    """The deadline is no object before somebody asks for it."""
     assert run(PARKED, "timeout") == {
         "objects": {"Task": 1, "Timeout": 1, **WAY_OUT, "Wait": 1},
-        "blocks": 3.0 + len(WAY_OUT),
+        "blocks": 2.0 + len(WAY_OUT),
     }
 
 

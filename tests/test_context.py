@@ -475,3 +475,85 @@ def test_runner_keeps_one_context(kind):
     with asyncio.Runner(loop_factory=kind.new_event_loop) as runner:
         runner.run(store("kept"))
         assert runner.run(load()) == "kept"
+
+
+def test_no_step_leaves_its_context_behind(loop, run):
+    """Neither to what runs after the loop has stopped, nor to callbacks between steps, nor the other way."""
+    seen = []
+
+    async def child():
+        for _ in range(6):
+            seen.append(var.get())
+            await asyncio.sleep(0)
+
+    async def main():
+        return [loop.create_task(child()) for _ in range(2)]
+
+    tasks = run(main())
+    for value in ("between", "again"):
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        assert var.get() == "outside"
+        token = var.set(value)
+        loop.call_soon(lambda: seen.append(var.get()))
+        loop.call_soon(var.set, "callback's own")
+        loop.call_soon(lambda: seen.append(var.get()))
+        var.reset(token)
+    run(asyncio.gather(*tasks))
+    assert var.get() == "outside"
+    assert [value for value in seen if value != "outside"] == ["between"] * 2 + ["again"] * 2
+    assert seen.count("outside") == 12
+
+
+def test_a_clock_of_the_programs_own_is_asked_outside_of_the_tasks(kind):
+    seen = set()
+
+    class Clocked(kind.Loop):
+        def time(self):
+            seen.add(var.get())
+            return super().time()
+
+    async def child(name):
+        var.set(name)
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    async def plain():
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    async def main():
+        await asyncio.wait([asyncio.ensure_future(each) for each in (plain(), child("a"), plain())])
+
+    event_loop = Clocked()
+    try:
+        task = contextvars.copy_context().run(event_loop.create_task, main())
+        event_loop.run_until_complete(task)
+    finally:
+        event_loop.close()
+    assert seen == {"outside"}
+
+
+def test_what_a_task_leaves_behind_is_freed_outside_of_the_next_ones_context(loop, run):
+    """A task that nobody waits for dies with its last step."""
+    seen = []
+
+    class Left:
+        def __del__(self):
+            seen.append(var.get())
+
+    async def child():
+        await asyncio.sleep(0)
+        return Left()
+
+    async def other():
+        var.set("other's own")
+        for _ in range(4):
+            await asyncio.sleep(0)
+
+    async def main():
+        loop.create_task(child())
+        await asyncio.gather(other(), other())
+
+    run(main())
+    assert seen == ["outside"]

@@ -1,4 +1,4 @@
-"""Copies and pickles of queues and locks: what asyncio's give, by their dicts.
+"""Copies and pickles of queues, locks, timeouts and task groups: what asyncio's give, by their dicts.
 
 Each body runs with asyncio's classes, which say what is expected, and with roundel's.
 """
@@ -6,7 +6,6 @@ Each body runs with asyncio's classes, which say what is expected, and with roun
 import asyncio
 import copy
 import pickle
-from collections import deque
 
 import pytest
 
@@ -16,6 +15,7 @@ WAYS = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
     "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
+    "pickle 0": lambda thing: pickle.loads(pickle.dumps(thing, 0)),
 }
 
 
@@ -146,7 +146,129 @@ def test_who_waits_is_in_the_state(names):
             await asyncio.sleep(0)
             state = lock.__getstate__()
             assert (state["_locked"], len(state["_waiters"])) == (True, 1)
-            assert isinstance(state["_waiters"], deque)
+            assert state["_waiters"] is lock._waiters
         await waiting
 
     asyncio.run(main())
+
+
+# --- who waits, and what is entered ----------------------------------------------------------------
+
+# Not deepcopy: with asyncio's loop, what is copied until it fails complains when it is thrown away.
+UNFIT = (TypeError, AttributeError, pickle.PicklingError)
+of_what_is_entered = pytest.mark.parametrize("copied", [WAYS[way] for way in ("copy", "pickle", "pickle 0")])
+
+
+def acquire_twice(names):
+    lock = names.Lock()
+    return lock, [lock.acquire(), lock.acquire()]
+
+
+def acquire_semaphore(names):
+    semaphore = names.Semaphore(0)
+    return semaphore, [semaphore.acquire()]
+
+
+def wait_for_event(names):
+    event = names.Event()
+    return event, [event.wait()]
+
+
+def wait_at_barrier(names):
+    barrier = names.Barrier(2)
+    return barrier, [barrier.wait()]
+
+
+def get_from_queue(names):
+    queue = names.Queue()
+    return queue, [queue.get()]
+
+
+@pytest.mark.parametrize("make", [acquire_twice, acquire_semaphore, wait_for_event, wait_at_barrier, get_from_queue])
+def test_what_is_waited_at_is_copied_flat_only(names, copied, make):
+    """A flat copy has the same waiters; they cannot be copied themselves."""
+
+    async def main():
+        made, waits = make(names)
+        waiting = [asyncio.ensure_future(wait) for wait in waits]
+        await asyncio.sleep(0)
+        if copied is copy.copy:
+            assert type(copied(made)) is type(made)
+        else:
+            with pytest.raises(TypeError, match="cannot pickle"):
+                copied(made)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("when", [None, 1e9, 7])
+def test_a_timeout_is_copied_with_its_deadline(names, copied, when):
+    other = copied(names.Timeout(when))
+    assert type(other) is names.Timeout
+    assert (other.when(), other.expired()) == (when, False)
+    assert type(other.when()) is type(when)
+
+    async def main():
+        async with other:
+            pass
+        with pytest.raises(RuntimeError):
+            other.reschedule(None)
+
+    asyncio.run(main())
+
+
+@of_what_is_entered
+def test_an_entered_timeout_is_copied_flat_only(names, copied):
+    """With its task and its timer: leaving the copy cancels the one and takes back what the other asked for."""
+
+    async def main():
+        event_loop = asyncio.get_running_loop()
+        timeout = names.timeout(1000)
+        async with timeout:
+            if copied is not copy.copy:
+                with pytest.raises(UNFIT):
+                    copied(timeout)
+                return
+            other = copied(timeout)
+            assert (other.when(), repr(other)) == (timeout.when(), repr(timeout))
+            other.reschedule(event_loop.time() - 1)
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.sleep(1000)
+            assert (other.expired(), timeout.expired()) == (True, False)
+            with pytest.raises(TimeoutError):
+                await other.__aexit__(asyncio.CancelledError, asyncio.CancelledError(), None)
+        assert "finished" in repr(timeout)
+
+    asyncio.run(main())
+
+
+def test_a_task_group_is_copied_with_what_it_has(names, copied):
+    other = copied(names.TaskGroup())
+    assert type(other) is names.TaskGroup
+
+    async def main():
+        async with other as group:
+            task = group.create_task(asyncio.sleep(0, "done"))
+        return task.result()
+
+    assert asyncio.run(main()) == "done"
+
+
+@of_what_is_entered
+def test_an_entered_task_group_is_copied_flat_only(names, copied):
+    async def main():
+        async with names.TaskGroup() as group:
+            task = group.create_task(asyncio.sleep(0, "done"))
+            if copied is copy.copy:
+                assert repr(copied(group)) == repr(group)
+                assert copied(group)._tasks is group._tasks
+            else:
+                with pytest.raises(UNFIT):
+                    copied(group)
+        assert "tasks" not in repr(copy.copy(group))
+        return task.result()
+
+    assert asyncio.run(main()) == "done"

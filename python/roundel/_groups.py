@@ -7,6 +7,7 @@ asyncio's own, so a `TaskGroup` is an `asyncio.TaskGroup` wherever a program ask
 from typing import TYPE_CHECKING
 
 from roundel import _roundel
+from roundel._copies import Copied
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,10 +17,23 @@ else:
 __all__ = ["TaskGroup"]
 
 
-class TaskGroup(_roundel.TaskGroupCore, asyncio.TaskGroup):
+class TaskGroup(_roundel.TaskGroupCore, Copied, asyncio.TaskGroup):
     """An async context manager that waits for the tasks made in it: `asyncio.TaskGroup`, in Rust.
 
     The first task that fails cancels the others and the block; what they raised is raised as one `ExceptionGroup`.
     """
 
     __module__ = "roundel"
+    # `_loop` is taken along without being named.
+    _in_rust = (
+        "_entered",
+        "_exiting",
+        "_aborting",
+        "_parent_task",
+        "_parent_cancel_requested",
+        "_tasks",
+        "_errors",
+        "_base_error",
+        "_on_completed_fut",
+        "_cancel_on_enter",
+    )

@@ -7,6 +7,7 @@ asyncio's own, so a `Timeout` is an `asyncio.Timeout` wherever a program asks, a
 from typing import TYPE_CHECKING
 
 from roundel import _roundel
+from roundel._copies import Copied
 from roundel._roundel import timeout, timeout_at
 
 if TYPE_CHECKING:
@@ -17,13 +18,14 @@ else:
 __all__ = ["Timeout", "timeout", "timeout_at"]
 
 
-class Timeout(_roundel.TimeoutCore, asyncio.Timeout):  # type: ignore[misc]  # final to checkers only
+class Timeout(_roundel.TimeoutCore, Copied, asyncio.Timeout):  # type: ignore[misc]  # final to checkers only
     """An async context manager that raises `TimeoutError` when its deadline passes: `asyncio.Timeout`, in Rust.
 
     Use `timeout()` or `timeout_at()` to make one.
     """
 
     __module__ = "roundel"
+    _in_rust = ("_state", "_task", "_cancelling", "_when", "_timer")
 
 
 _roundel._make_timeouts_of(Timeout)

@@ -89,6 +89,8 @@ fn _keep_no_more(py: Python<'_>) {
     handle::keep_no_more(py);
     wait::keep_no_more(py);
     future::keep_no_more(py);
+    task::keep_no_more(py);
+    timeout::keep_no_more(py);
     ffi::bound_coroutine::keep_no_more(py);
 }
 

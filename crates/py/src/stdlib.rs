@@ -7,7 +7,9 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
+use crate::ffi::call::NoArgs;
 use crate::ffi::gil::Global;
+use crate::ffi::place::Seen;
 use crate::ffi::{CoroutineFunction, Obj, call, class};
 
 /// The looked-up objects. Each field is named after what it is in asyncio.
@@ -28,16 +30,18 @@ pub struct Stdlib {
     /// Whether that function takes `debug=`.
     format_takes_debug: bool,
     pub get_event_loop: Obj,
-    get_running_loop: Obj,
+    get_running_loop: NoArgs,
     pub ensure_future: Obj,
     current_task: Obj,
     /// The global names of `asyncio.tasks`, and the one under which its own functions look for that function.
     tasks_namespace: Obj,
     current_task_name: Obj,
+    /// That it is this one.
+    current_task_is_own: Seen,
     pub isfuture: Obj,
     /// What a cancelled shield leaves behind: 3.14 and newer.
     pub log_on_exception: Option<Obj>,
-    running_loop_or_none: Obj,
+    running_loop_or_none: NoArgs,
     pub iscoroutine: Obj,
     pub enter_task: Obj,
     pub leave_task: Obj,
@@ -132,14 +136,15 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
         format_callback_source: from("asyncio.format_helpers", "_format_callback_source")?,
         format_takes_debug: format_takes_debug(py)?,
         get_event_loop,
-        get_running_loop: from("asyncio.events", "get_running_loop")?,
+        get_running_loop: NoArgs::new(from("asyncio.events", "get_running_loop")?),
         ensure_future: from("asyncio.tasks", "ensure_future")?,
         current_task: from("asyncio.tasks", "current_task")?,
         tasks_namespace: from("asyncio.tasks", "__dict__")?,
         current_task_name: PyString::intern(py, "current_task").into_any().into(),
+        current_task_is_own: Seen::default(),
         isfuture: from("asyncio.futures", "isfuture")?,
         log_on_exception: optional("asyncio.tasks", "_log_on_exception")?,
-        running_loop_or_none: from("asyncio.events", "_get_running_loop")?,
+        running_loop_or_none: NoArgs::new(from("asyncio.events", "_get_running_loop")?),
         iscoroutine: from("asyncio.coroutines", "iscoroutine")?,
         enter_task: from("asyncio.tasks", "_enter_task")?,
         leave_task: from("asyncio.tasks", "_leave_task")?,
@@ -201,9 +206,15 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
 /// `asyncio.tasks.current_task`, and whether somebody has put another function in its place.
 pub fn current_task(py: Python<'_>) -> PyResult<(Obj, bool)> {
     let stdlib = get();
+    if stdlib.current_task_is_own.holds(&stdlib.tasks_namespace) {
+        return Ok((stdlib.current_task.clone(), false));
+    }
     match call::dict_get(py, &stdlib.tasks_namespace, &stdlib.current_task_name)? {
         Some(function) if !function.is(&stdlib.current_task) => Ok((function, true)),
-        Some(_) | None => Ok((stdlib.current_task.clone(), false)),
+        Some(_) | None => {
+            stdlib.current_task_is_own.note(&stdlib.tasks_namespace);
+            Ok((stdlib.current_task.clone(), false))
+        }
     }
 }
 
@@ -313,12 +324,12 @@ pub fn format_callback_source(
 
 /// The loop that runs in this thread. `RuntimeError` if none does.
 pub fn running_loop(py: Python<'_>) -> PyResult<Obj> {
-    call::call(py, &get().get_running_loop, [])
+    get().get_running_loop.call(py)
 }
 
 /// The loop that runs in this thread, or None.
 pub fn running_loop_or_none(py: Python<'_>) -> PyResult<Obj> {
-    call::call(py, &get().running_loop_or_none, [])
+    get().running_loop_or_none.call(py)
 }
 
 /// Adds a coroutine function to the module, in the place of asyncio's of that name.

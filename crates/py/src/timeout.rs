@@ -8,27 +8,30 @@ use std::cell::Cell;
 use std::ffi::CStr;
 
 use pyo3::exceptions::{
-    PyAssertionError, PyBaseExceptionGroup, PyException, PyRuntimeError, PyTimeoutError,
+    PyAssertionError, PyAttributeError, PyBaseExceptionGroup, PyException, PyRuntimeError,
+    PyTimeoutError, PyValueError,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use crate::event_loop::alarm::later;
-use crate::event_loop::{Alarm, Home, Rings};
+use crate::event_loop::alarm::{later, later_on_ours};
+use crate::event_loop::{Alarm, Home, LoopCore, Rings};
 use crate::ffi::args::Signature;
 use crate::ffi::bound::{Function, add_function};
 use crate::ffi::gil::Global;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, class};
+use crate::handle::When as Deadline;
 use crate::stdlib;
 use crate::task::any;
 use crate::wait::{Kind, Next, PLAIN, Wait};
 
 /// A deadline for a block of code.
-#[derive(Default)]
 pub struct TimeoutCore {
     state: Cell<State>,
-    /// The deadline on the loop's clock; empty if there is none.
+    /// The deadline on the loop's clock, if it is a float and a number.
+    seconds: Cell<f64>,
+    /// The deadline as it was given; empty if there is none, or if it was made here and nobody has asked for it.
     when: Slot,
     home: Home,
     /// The task that entered it.
@@ -51,6 +54,21 @@ enum State {
 }
 
 impl State {
+    /// The state of asyncio's that this is.
+    fn of(py: Python<'_>, state: Option<Obj>) -> PyResult<Self> {
+        let state = state.unwrap_or_else(|| Obj::none(py));
+        let name: String = state.bind(py).getattr(intern!(py, "value"))?.extract()?;
+        let all = [
+            Self::Created,
+            Self::Entered,
+            Self::Expiring,
+            Self::Expired,
+            Self::Exited,
+        ];
+        let found = all.into_iter().find(|known| known.name() == name);
+        found.ok_or_else(|| PyValueError::new_err(name))
+    }
+
     /// asyncio's word.
     fn name(self) -> &'static str {
         match self {
@@ -63,6 +81,9 @@ impl State {
     }
 }
 
+/// Of how many dead timeouts the memory is kept: some 20 KB. Of a block, one is alive at a time.
+const KEPT: usize = 100;
+
 static CLASS: Class = Class::new();
 
 impl Native for TimeoutCore {
@@ -72,8 +93,11 @@ impl Native for TimeoutCore {
     fn class() -> &'static Class {
         &CLASS
     }
+    const KEPT: usize = KEPT;
+    const FAVOURS: bool = true;
+
     fn fresh() -> Self {
-        Self::default()
+        Self::new(f64::NAN)
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.home.traverse(visitor);
@@ -87,6 +111,48 @@ impl Native for TimeoutCore {
         self.task.set(None);
         self.alarm.over();
     }
+}
+
+impl TimeoutCore {
+    /// With a deadline that is a float; not a number for one that is none, or to be set.
+    fn new(seconds: f64) -> Self {
+        Self {
+            state: Cell::default(),
+            seconds: Cell::new(seconds),
+            when: Slot::default(),
+            home: Home::default(),
+            task: Slot::default(),
+            cancelling: Cell::new(0),
+            alarm: Alarm::default(),
+        }
+    }
+
+    fn set_when(&self, when: Option<&Obj>, py: Python<'_>) {
+        self.seconds
+            .set(match when.map(|when| Deadline::new(py, when)) {
+                Some(Deadline::Float(seconds)) => seconds,
+                Some(Deadline::Other(_)) | None => f64::NAN,
+            });
+        self.when.set(when.cloned());
+    }
+
+    /// The deadline.
+    fn when(&self, py: Python<'_>) -> Option<Obj> {
+        let seconds = self.seconds.get();
+        if self.when.is_empty() && !seconds.is_nan() {
+            self.when.set(Obj::float(py, seconds));
+        }
+        self.when.get()
+    }
+
+    fn when_or_none(&self, py: Python<'_>) -> Obj {
+        self.when(py).unwrap_or_else(|| Obj::none(py))
+    }
+}
+
+/// The interpreter ends: gives back the memory of dead timeouts.
+pub fn keep_no_more(py: Python<'_>) {
+    TimeoutCore::class().keep_no_more(py);
 }
 
 /// What the running interpreter's own `Timeout` is and does.
@@ -137,16 +203,27 @@ impl Rings for TimeoutCore {
     }
 }
 
-fn some(when: &Obj) -> Option<Obj> {
-    (!when.is_none()).then(|| when.clone())
-}
-
-/// Sets the timer of a timeout that was entered, on the running loop.
-fn arm(this: This<'_, TimeoutCore>, event_loop: Obj, when: &Obj) -> PyResult<()> {
+/// Sets the timer of a timeout that was entered, on the running loop, if it has a deadline.
+fn arm(this: This<'_, TimeoutCore>, event_loop: Obj) -> PyResult<()> {
     let py = this.py();
-    this.home.set(py, event_loop);
+    let seconds = this.seconds.get();
+    if !seconds.is_nan() {
+        let ours = This::<LoopCore>::instance(py, &event_loop);
+        let is_set = match ours {
+            Some(ours) => this.alarm.set_on::<TimeoutCore>(ours, seconds, this)?,
+            None => false,
+        };
+        this.home.set(py, event_loop);
+        if is_set {
+            return Ok(());
+        }
+    } else if this.when.is_empty() {
+        return Ok(());
+    } else {
+        this.home.set(py, event_loop);
+    }
     this.alarm
-        .set_at::<TimeoutCore>(py, &this.home, when, &this.object())
+        .set_at::<TimeoutCore>(py, &this.home, &this.when_or_none(py), &this.object())
 }
 
 fn reschedule(this: This<'_, TimeoutCore>, args: Args<'_>) -> PyResult<Obj> {
@@ -163,10 +240,10 @@ fn reschedule(this: This<'_, TimeoutCore>, args: Args<'_>) -> PyResult<Obj> {
             )));
         }
     }
-    this.when.set(some(&when));
+    this.set_when(Some(&when).filter(|when| !when.is_none()), py);
     this.alarm.cancel(py, &this.home)?;
     if !when.is_none() {
-        arm(this, stdlib::running_loop(py)?, &when)?;
+        arm(this, stdlib::running_loop(py)?)?;
     }
     Ok(Obj::none(py))
 }
@@ -210,9 +287,7 @@ fn enter(this: This<'_, TimeoutCore>) -> PyResult<Next> {
     this.state.set(State::Entered);
     this.cancelling.set(any::cancelling(py, &task)?);
     this.task.set(task);
-    if let Some(when) = this.when.get() {
-        arm(this, event_loop, &when)?;
-    }
+    arm(this, event_loop)?;
     Ok(Next::Return(this.object()))
 }
 
@@ -322,29 +397,39 @@ fn timeout(py: Python<'_>, args: Args<'_>) -> PyResult<Obj> {
     let [delay] = args.parse(py, &TIMEOUT)?;
     let event_loop = stdlib::running_loop(py)?;
     let Some(delay) = delay.filter(|delay| !delay.is_none()) else {
-        return make(py, None);
+        return make(py, TimeoutCore::new(f64::NAN));
     };
+    if let Some(seconds) = later_on_ours(py, &event_loop, delay)? {
+        return make(py, TimeoutCore::new(seconds));
+    }
     let home = Home::default();
     home.set(py, event_loop);
-    make(py, Some(later(py, &home, delay)?))
+    let when = later(py, &home, delay)?;
+    let core = TimeoutCore::new(f64::NAN);
+    core.set_when(Some(&when).filter(|when| !when.is_none()), py);
+    make(py, core)
 }
 
 fn timeout_at(py: Python<'_>, args: Args<'_>) -> PyResult<Obj> {
     let [when] = args.parse(py, &TIMEOUT_AT)?;
-    make(py, when.and_then(some))
+    let core = TimeoutCore::new(f64::NAN);
+    core.set_when(when.filter(|when| !when.is_none()), py);
+    make(py, core)
 }
 
-fn make(py: Python<'_>, when: Option<Obj>) -> PyResult<Obj> {
-    let core = TimeoutCore::default();
-    core.when.set(when);
+fn make(py: Python<'_>, core: TimeoutCore) -> PyResult<Obj> {
     class::create_derived(py, MADE.get(), core)
 }
 
 /// Tells timeout() which class to make.
 #[pyfunction]
 #[pyo3(signature = (class, /))]
-fn _make_timeouts_of(class: Bound<'_, PyType>) {
-    MADE.set(class.into());
+fn _make_timeouts_of(class: Bound<'_, PyType>) -> PyResult<()> {
+    let py = class.py();
+    let class = Obj::from(class);
+    class::favour::<TimeoutCore>(py, &class)?;
+    MADE.set(class);
+    Ok(())
 }
 
 /// Adds the class and the functions to the module.
@@ -354,13 +439,13 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .init(|this, args| {
             let [when] = args.parse(this.py(), &INIT)?;
             this.state.set(State::Created);
-            this.when.set(when.and_then(some));
+            this.set_when(when.filter(|when| !when.is_none()), this.py());
             this.task.set(None);
             Ok(())
         })
         .no_args(
             c"when",
-            |this| Ok(this.when.get_or_none(this.py())),
+            |this| Ok(this.when_or_none(this.py())),
             c"when($self, /)\n--\n\nThe deadline on the loop's clock, or None.",
         )
         .no_args(
@@ -400,12 +485,68 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             },
             "Cancel the timer; if it has cancelled the task, raise TimeoutError in that cancellation's place.",
         )
-        .getter(c"_state", |this| {
-            let states = STOCK.get().states.bind(this.py());
-            Ok(states.call1((this.state.get().name(),))?.into())
-        })
-        .getter(c"_when", |this| Ok(this.when.get_or_none(this.py())))
-        .getter(c"_task", |this| Ok(this.task.get_or_none(this.py())))
+        .property(
+            c"_state",
+            |this| {
+                let states = STOCK.get().states.bind(this.py());
+                Ok(states.call1((this.state.get().name(),))?.into())
+            },
+            |this, state| {
+                this.state.set(State::of(this.py(), state)?);
+                Ok(())
+            },
+        )
+        .property(
+            c"_when",
+            |this| Ok(this.when_or_none(this.py())),
+            |this, when| {
+                this.set_when(when.as_ref().filter(|when| !when.is_none()), this.py());
+                Ok(())
+            },
+        )
+        .property(
+            c"_task",
+            |this| Ok(this.task.get_or_none(this.py())),
+            |this, task| {
+                this.task.set(task.filter(|task| !task.is_none()));
+                Ok(())
+            },
+        )
+        .property(
+            c"_cancelling",
+            |this| match this.state.get() {
+                State::Created => Err(PyAttributeError::new_err("_cancelling")),
+                State::Entered | State::Expiring | State::Expired | State::Exited => {
+                    Ok(Obj::int(this.py(), this.cancelling.get()))
+                }
+            },
+            |this, count| {
+                let count = count.map(|count| count.bind(this.py()).extract());
+                this.cancelling.set(count.unwrap_or(Ok(0))?);
+                Ok(())
+            },
+        )
+        // For copies: the loop, and what its timer is known by there. A copy cancels the same timer, as in asyncio.
+        .property(
+            c"_timer",
+            |this| {
+                let py = this.py();
+                match this.alarm.show(py) {
+                    Some(timer) => call::tuple(py, [&this.home.object(py)?, &timer].into_iter()),
+                    None => Ok(Obj::none(py)),
+                }
+            },
+            |this, timer| {
+                let py = this.py();
+                if let Some(timer) = timer.filter(|timer| !timer.is_none()) {
+                    let (event_loop, timer): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
+                        timer.bind(py).extract()?;
+                    this.home.set(py, event_loop.into());
+                    this.alarm.take_over(timer.into());
+                }
+                Ok(())
+            },
+        )
         .build(module, Base::Object)?;
     add_function(
         module,

@@ -104,6 +104,25 @@ impl Alarm {
         Ok(())
     }
 
+    /// [`Alarm::set_at`] on a loop of ours, for a time that is a float. False if there is more to be asked: the time is
+    /// over already, or the loop's class has a clock or timers of its own.
+    #[inline]
+    pub fn set_on<T: Rings>(
+        &self,
+        event_loop: This<'_, LoopCore>,
+        seconds: f64,
+        target: This<'_, T>,
+    ) -> PyResult<bool> {
+        if event_loop.own_timers.get() || event_loop.own_clock.get() || seconds <= time(event_loop)?
+        {
+            return Ok(false);
+        }
+        let callback = Callback::Due(target.object());
+        let key = event_loop.kernel()?.call_at(instant(seconds), callback);
+        self.0.set(Held::Number(number_of(key)));
+        Ok(true)
+    }
+
     /// Cancels it, if it is set.
     pub fn cancel(&self, py: Python<'_>, home: &Home) -> PyResult<()> {
         let set = self.0.get();
@@ -125,6 +144,24 @@ impl Alarm {
                 call::call_method(py, &handle, intern!(py, "cancel"), []).map(drop)
             }
         }
+    }
+
+    /// What it is known by: a number, or another loop's handle. `None` if it is not set.
+    pub fn show(&self, py: Python<'_>) -> Option<Obj> {
+        match self.0.get() {
+            Held::Number(0) => None,
+            Held::Number(number) => Some(Obj::int(py, number.cast_signed())),
+            Held::Object(handle) => Some(handle),
+        }
+    }
+
+    /// Takes over what another one [shows](Alarm::show).
+    pub fn take_over(&self, shown: Obj) {
+        let held = match call::small_int(&shown) {
+            Some(number) => Held::Number(number.cast_unsigned()),
+            None => Held::Object(shown),
+        };
+        self.0.set(held);
     }
 
     /// It has rung.
@@ -178,23 +215,31 @@ fn is_over(py: Python<'_>, home: &Home, when: &Obj) -> PyResult<bool> {
 
 /// The time on the loop's clock, after which `delay` is over, as a number of Python's.
 pub fn later(py: Python<'_>, home: &Home, delay: &Obj) -> PyResult<Obj> {
+    let event_loop = home.object(py)?;
+    if let Some(when) = later_on_ours(py, &event_loop, delay)? {
+        return Ok(Obj::float(py, when));
+    }
+    let now = call::call_method(py, &event_loop, intern!(py, "time"), [])?;
+    Ok(now.bind(py).add(delay.bind(py))?.into())
+}
+
+/// The same for a loop of ours whose clock is its own, and a delay that is a float in Python's sum, exactly. `None` for
+/// any other, or if the sum is no number.
+#[inline]
+pub fn later_on_ours(py: Python<'_>, event_loop: &Obj, delay: &Obj) -> PyResult<Option<f64>> {
     let seconds = match delay.bind(py).cast_exact::<PyFloat>() {
-        Ok(delay) => Some(delay.extract::<f64>()?),
-        // As a float in Python's sum, exactly.
+        Ok(delay) => Some(delay.value()),
         Err(_) => call::small_int(delay)
             .and_then(|seconds| i32::try_from(seconds).ok())
             .map(f64::from),
     };
-    if let Some(seconds) = seconds {
-        let now = home.with_ours(py, |event_loop| {
-            (!event_loop.own_clock.get()).then(|| time(event_loop))
-        });
-        if let Some(now) = now.flatten() {
-            return Ok(Obj::float(py, now? + seconds));
+    match (seconds, This::<LoopCore>::instance(py, event_loop)) {
+        (Some(seconds), Some(ours)) if !ours.own_clock.get() => {
+            let when = time(ours)? + seconds;
+            Ok((!when.is_nan()).then_some(when))
         }
+        (Some(_) | None, _) => Ok(None),
     }
-    let now = call::call_method(py, &home.object(py)?, intern!(py, "time"), [])?;
-    Ok(now.bind(py).add(delay.bind(py))?.into())
 }
 
 /// A timer on one of our loops is due.

@@ -6,12 +6,18 @@
 //! this is afterwards as it was and nobody has seen it, the next one runs in it. Whoever asks for a context gets one that
 //! stays from then on, as does whatever has set something.
 //!
+//! Between two steps of a turn nothing of a program runs. So after a step of a task that goes on, the copy stays entered,
+//! and the next step that shares the snapshot finds itself in it. Whatever else is to come leaves it first.
+//!
 //! Owns: the snapshot and the copy of a loop ([`Contexts`]), the context of one handle or task ([`RunContext`]). Nothing
 //! is kept alive longer than by copies for each: a snapshot that nobody has any more goes.
+
+use std::cell::Cell;
 
 use pyo3::prelude::*;
 
 use super::LoopCore;
+use crate::ffi::context::Entered;
 use crate::ffi::{Marked, Obj, Slot, This, Visitor, context};
 
 /// What the next handle or task may share.
@@ -20,9 +26,21 @@ pub struct Contexts {
     snapshot: Slot,
     /// A copy of `snapshot` that nobody else has.
     working: Slot,
+    /// Whether `working` is entered: after a step, until anything but the next one comes.
+    stays: Cell<bool>,
 }
 
 impl Contexts {
+    /// Leaves what the last step has left entered.
+    #[inline]
+    pub fn leave(&self) {
+        if self.stays.take()
+            && let Some(working) = self.working.get()
+        {
+            drop(Entered::again(&working));
+        }
+    }
+
     /// A copy of the current context, never to be entered. `None` if sharing it is not possible.
     fn snapshot(&self, py: Python<'_>) -> PyResult<Option<Obj>> {
         let Some(places) = context::places() else {
@@ -54,14 +72,19 @@ impl Contexts {
     /// Takes a working copy back. Or not, if it is not what it was, if somebody else has it, or if it is of another
     /// snapshot: who has that one would need a new copy each time.
     fn take_back(&self, snapshot: &Obj, working: Obj) -> Result<(), Obj> {
-        let same = self.snapshot.as_ptr() == snapshot.as_ptr()
-            && working.is_unique()
-            && context::places().is_some_and(|places| places.have_same_content(snapshot, &working));
-        if !same {
+        if !self.is_as_it_was(snapshot, &working, 1) {
             return Err(working);
         }
         self.working.set(working);
         Ok(())
+    }
+
+    /// Whether a working copy can be used again: it has the content of the present snapshot, and there are no other
+    /// references to it than these.
+    fn is_as_it_was(&self, snapshot: &Obj, working: &Obj, references: isize) -> bool {
+        self.snapshot.as_ptr() == snapshot.as_ptr()
+            && working.has_references(references)
+            && context::places().is_some_and(|places| places.have_same_content(snapshot, working))
     }
 
     /// To be called when something has run: forgets the snapshot with the last who had it.
@@ -74,12 +97,14 @@ impl Contexts {
 
     /// The loop is about to sleep: what is only kept to be used again goes.
     pub fn rest(&self) {
+        self.leave();
         drop(self.working.take());
         self.tidy();
     }
 
     /// Forgets both.
     pub fn forget(&self) {
+        self.leave();
         drop((self.working.take(), self.snapshot.take()));
     }
 
@@ -140,29 +165,50 @@ impl RunContext {
         event_loop: Option<This<'_, LoopCore>>,
         body: impl FnOnce() -> PyResult<R>,
     ) -> PyResult<Option<R>> {
-        match event_loop {
-            Some(event_loop) if self.0.mark() == SNAPSHOT => self.run_in_copy(py, event_loop, body),
-            Some(_) | None => {
-                if self.0.is_empty() {
-                    return Ok(None);
-                }
-                let context = self.show(py)?;
-                context::run(py, &context, body).map(Some)
+        self.run_in_row(py, event_loop, || false, body)
+    }
+
+    /// The same for a step: if it went well and `may_stay` says so, the context may still be entered when this returns,
+    /// and whoever runs anything of the program's before the next step calls [`Contexts::leave`].
+    #[inline]
+    pub fn run_in_row<R>(
+        &self,
+        py: Python<'_>,
+        event_loop: Option<This<'_, LoopCore>>,
+        may_stay: impl FnOnce() -> bool,
+        body: impl FnOnce() -> PyResult<R>,
+    ) -> PyResult<Option<R>> {
+        if let Some(event_loop) = event_loop {
+            if self.0.mark() == SNAPSHOT {
+                return self.run_in_copy(py, &event_loop.contexts, may_stay, body);
             }
+            event_loop.contexts.leave();
         }
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let context = self.show(py)?;
+        context::run(py, &context, body).map(Some)
     }
 
     /// In a copy of the snapshot, which becomes the context if it does not stay what it was.
+    #[inline]
     fn run_in_copy<R>(
         &self,
         py: Python<'_>,
-        event_loop: This<'_, LoopCore>,
+        contexts: &Contexts,
+        may_stay: impl FnOnce() -> bool,
         body: impl FnOnce() -> PyResult<R>,
     ) -> PyResult<Option<R>> {
-        let contexts = &event_loop.contexts;
         let Some(snapshot) = self.0.take() else {
             return Ok(None);
         };
+        let is_in = contexts.stays.get() && contexts.snapshot.as_ptr() == snapshot.as_ptr();
+        if is_in {
+            contexts.stays.set(false);
+        } else {
+            contexts.leave();
+        }
         let working = match contexts.working_copy(py, &snapshot) {
             Ok(working) => working,
             Err(error) => {
@@ -170,8 +216,32 @@ impl RunContext {
                 return Err(error);
             }
         };
+        let entered = if is_in {
+            Entered::again(&working)
+        } else {
+            match Entered::new(py, &working) {
+                Ok(entered) => entered,
+                Err(error) => {
+                    self.0.set(snapshot, SNAPSHOT);
+                    return Err(error);
+                }
+            }
+        };
         self.0.set(working.clone(), UNSEEN);
-        let outcome = context::run(py, &working, body);
+        let outcome = body();
+        // The thread's state has the second reference, and this context the third.
+        let stays = outcome.is_ok()
+            && self.0.mark() == UNSEEN
+            && contexts.is_as_it_was(&snapshot, &working, 3)
+            && may_stay();
+        if stays {
+            entered.stay();
+            self.0.set(snapshot, SNAPSHOT);
+            contexts.working.set(working);
+            contexts.stays.set(true);
+            return outcome.map(Some);
+        }
+        drop(entered);
         if self.0.mark() == UNSEEN {
             drop(self.0.take());
             match contexts.take_back(&snapshot, working) {

@@ -21,13 +21,20 @@ fn run_until_stopped(this: This<'_, LoopCore>) -> PyResult<()> {
             break outcome;
         }
     };
-    outcome.and(task::tidy_current(this))
+    outcome.and(end_row(this))
+}
+
+/// Anything but a step comes next: takes away what the last step has left for the next.
+#[inline]
+fn end_row(this: This<'_, LoopCore>) -> PyResult<()> {
+    this.contexts.leave();
+    task::tidy_current(this)
 }
 
 /// One turn by itself.
 fn run_once(this: This<'_, LoopCore>) -> PyResult<()> {
     let outcome = turn(this);
-    outcome.and(task::tidy_current(this))
+    outcome.and(end_row(this))
 }
 
 /// One pass.
@@ -45,7 +52,7 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
                 }
                 slept = true;
                 this.contexts.rest();
-                tidied = task::tidy_current(this);
+                tidied = end_row(this);
                 let outcome = gil::released(py, || world.wait(timeout, events));
                 asked = ask_own_clock(this, &kernel);
                 outcome
@@ -119,7 +126,7 @@ fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     let is_step = matches!(callback, Callback::Step(_) | Callback::Wakeup(_));
     this.step_in_turn.set(is_step);
     if !is_step {
-        task::tidy_current(this)?;
+        end_row(this)?;
     }
     let outcome = border::catch(|| match callback {
         Callback::Handle(_) => match This::<Handle>::instance(py, object) {
@@ -140,7 +147,10 @@ fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     match outcome {
         Ok(()) => Ok(()),
         Err(error) if task::ends_the_run(py, &error) => Err(error),
-        Err(error) => report(this, callback, error),
+        Err(error) => {
+            this.contexts.leave();
+            report(this, callback, error)
+        }
     }
 }
 

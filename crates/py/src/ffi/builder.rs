@@ -390,7 +390,8 @@ impl<T: Native> Builder<T> {
                 ffi::PyType_FromModuleAndSpec(module.as_ptr(), &raw mut spec, bases),
             )?
         };
-        spare_inline_values(&object);
+        // SAFETY: a class that was just made.
+        unsafe { spare_inline_values(object.as_ptr().cast()) };
         class.offset.store(offset, Ordering::Relaxed);
         match &base {
             Base::C(parent) => class
@@ -433,6 +434,9 @@ impl<T: Native> Builder<T> {
         class
             .object
             .store(object.clone().into_ptr().cast(), Ordering::Relaxed);
+        class
+            .kept_of
+            .store(object.as_ptr().cast(), Ordering::Relaxed);
         let name = T::NAME
             .to_str()
             .unwrap_or_default()
@@ -447,11 +451,14 @@ impl<T: Native> Builder<T> {
 /// From Python 3.14 on an instance that can have attributes of its own has room for thirty of them from the start, which
 /// takes a task from the allocator for small objects to `malloc`. Without the flag the room is made when it is needed,
 /// as in the versions before.
-fn spare_inline_values(class: &Obj) {
+///
+/// # Safety
+/// A class of which there is no instance and no derived class.
+pub(super) unsafe fn spare_inline_values(class: *mut ffi::PyTypeObject) {
     const INLINE_VALUES: c_ulong = 1 << 2;
     if cfg!(Py_3_14) {
-        // SAFETY: a class that was just made, of which there is no instance and no derived class.
-        unsafe { (*class.as_ptr().cast::<ffi::PyTypeObject>()).tp_flags &= !INLINE_VALUES };
+        // SAFETY: the caller's promise.
+        unsafe { (*class).tp_flags &= !INLINE_VALUES };
     }
 }
 

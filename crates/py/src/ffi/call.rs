@@ -31,6 +31,41 @@ pub fn call<const N: usize>(py: Python<'_>, callable: &Obj, args: [&Obj; N]) -> 
     }
 }
 
+/// A function without arguments that is called often: a builtin one is called by its pointer.
+pub struct NoArgs {
+    function: Obj,
+    pointer: Option<ffi::PyCFunction>,
+}
+
+impl NoArgs {
+    /// Looks what kind of function it is.
+    pub fn new(function: Obj) -> Self {
+        // SAFETY: the functions ask builtin functions only; the pointer of one without arguments is of that type.
+        let pointer = unsafe {
+            let object = function.as_ptr();
+            (ffi::PyCFunction_CheckExact(object) != 0
+                && ffi::PyCFunction_GetFlags(object) == ffi::METH_NOARGS)
+                .then(|| ffi::PyCFunction_GetFunction(object))
+                .flatten()
+        };
+        Self { function, pointer }
+    }
+
+    /// `function()`
+    #[inline]
+    pub fn call(&self, py: Python<'_>) -> PyResult<Obj> {
+        let Some(pointer) = self.pointer else {
+            return call(py, &self.function, []);
+        };
+        // SAFETY: what the interpreter calls it with; `self.function` keeps it alive. Returns a new reference or null
+        // with an error set.
+        unsafe {
+            let module = ffi::PyCFunction_GetSelf(self.function.as_ptr());
+            Obj::from_owned_or_err(py, pointer(module, ptr::null_mut()))
+        }
+    }
+}
+
 /// `callable(*args)` with the arguments in a tuple.
 pub fn call_tuple(py: Python<'_>, callable: &Obj, args: &Obj) -> PyResult<Obj> {
     // SAFETY: `args` is a tuple: the handle made it.

@@ -7,7 +7,7 @@
 //! Owns: allocation, deallocation, the garbage collector's traverse and clear, finalizers. Leaves out: what the
 //! classes do, and putting their tables together (`builder`).
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int, c_ulong, c_void};
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
@@ -35,9 +35,11 @@ pub trait Native: Sized + 'static {
     const WITH_WEAKREFS: bool = false;
     /// Whether [`Native::finalize`] is to be called.
     const FINALIZES: bool = false;
-    /// Of how many dead instances of exactly this class the memory is kept. Only for a class without a C base and
-    /// without a `__dict__`: there what is outside of the Rust value needs no new beginning.
+    /// Of how many dead instances of exactly this class the memory is kept. Not for a class that gives its instances a
+    /// `__dict__` of its own.
     const KEPT: usize = 0;
+    /// Whether it is a derived class's memory that is kept: see [`favour`].
+    const FAVOURS: bool = false;
 
     /// The class object's place: a static of this type's own.
     fn class() -> &'static Class;
@@ -69,6 +71,8 @@ pub struct Class {
     /// The base whose traverse and clear are chained to: a C class's, which know their own fields.
     pub(super) chained: AtomicPtr<ffi::PyTypeObject>,
     pub(super) dict_offset: AtomicUsize,
+    /// The class of which the memory of dead instances is kept: this one, or one that Python code has derived.
+    pub(super) kept_of: AtomicPtr<ffi::PyTypeObject>,
     kept: Kept,
 }
 
@@ -80,8 +84,13 @@ impl Class {
             offset: AtomicUsize::new(0),
             chained: AtomicPtr::new(ptr::null_mut()),
             dict_offset: AtomicUsize::new(0),
+            kept_of: AtomicPtr::new(ptr::null_mut()),
             kept: Kept::new(),
         }
+    }
+
+    fn is_kept(&self, class: *mut ffi::PyTypeObject) -> bool {
+        self.kept_of.load(Ordering::Relaxed) == class
     }
 
     /// The interpreter ends: gives back the memory of dead instances, and keeps no more.
@@ -268,22 +277,39 @@ impl Visitor<'_> {
 
 /// Makes an instance of exactly `T`'s class around a value.
 pub fn create<T: Native>(py: Python<'_>, value: T) -> PyResult<Obj> {
-    // SAFETY: the class was made when the module was imported; what it keeps is the memory of its own instances, whose
-    // weak references were cleared and whose value is written here before anyone sees it.
+    // SAFETY: the class was made when the module was imported.
+    unsafe { allocate_or_reuse(py, T::class().as_type(), value) }
+}
+
+/// # Safety
+/// `class` is `T`'s class or derived from it.
+unsafe fn allocate_or_reuse<T: Native>(
+    py: Python<'_>,
+    class: *mut ffi::PyTypeObject,
+    value: T,
+) -> PyResult<Obj> {
+    let own = T::class();
+    // SAFETY: what is kept is the memory of instances of this class, whose weak references and attributes are gone; what
+    // a base has there is made as tp_alloc makes it, and the value is written before anyone sees it.
     unsafe {
-        let class = T::class();
-        if T::KEPT > 0 {
-            let offset = class.offset.load(Ordering::Relaxed);
-            let kept = class.kept.take(offset);
+        if T::KEPT > 0 && own.is_kept(class) {
+            let offset = own.offset.load(Ordering::Relaxed);
+            let kept = own.kept.take(offset);
             if !kept.is_null() {
+                let head = size_of::<ffi::PyObject>();
+                if offset > head {
+                    kept.byte_add(head)
+                        .cast::<u8>()
+                        .write_bytes(0, offset - head);
+                }
                 // As after tp_alloc: one reference, the class counted, known to the collector.
-                ffi::PyObject_Init(kept, class.as_type());
+                ffi::PyObject_Init(kept, class);
                 kept.byte_add(offset).cast::<T>().write(value);
                 ffi::PyObject_GC_Track(kept.cast());
                 return Ok(Obj::from_owned(kept).unwrap_unchecked());
             }
         }
-        Obj::from_owned_or_err(py, allocate(class.as_type(), value))
+        Obj::from_owned_or_err(py, allocate(class, value))
     }
 }
 
@@ -297,8 +323,69 @@ pub fn create_derived<T: Native>(py: Python<'_>, class: &Obj, value: T) -> PyRes
         if ffi::PyType_IsSubtype(class, T::class().as_type()) == 0 {
             return Err(PyTypeError::new_err("not derived from the native class"));
         }
-        Obj::from_owned_or_err(py, allocate(class, value))
+        allocate_or_reuse(py, class, value)
     }
+}
+
+/// Where an instance's attributes are, if the interpreter manages them: a word in front of the collector's two.
+const ATTRIBUTES: isize = -3;
+const INLINE_VALUES: c_ulong = 1 << 2;
+const MANAGED_DICT: c_ulong = 1 << 4;
+/// Whether that is so in the interpreter that this is compiled for, as far as it was tried.
+const ATTRIBUTES_ARE_KNOWN: bool = cfg!(all(Py_3_12, not(Py_3_14)));
+
+/// Whether an instance has no attributes of its own, as far as the interpreter manages them.
+///
+/// # Safety
+/// `object` is an instance of `class`, which has the collector's words.
+unsafe fn is_bare(object: *mut ffi::PyObject, class: *mut ffi::PyTypeObject) -> bool {
+    // SAFETY: an instance of a class with the one flag and without the other has this word.
+    unsafe {
+        match (*class).tp_flags & (MANAGED_DICT | INLINE_VALUES) {
+            0 => true,
+            MANAGED_DICT if ATTRIBUTES_ARE_KNOWN => object
+                .cast::<*mut c_void>()
+                .offset(ATTRIBUTES)
+                .read()
+                .is_null(),
+            _ => false,
+        }
+    }
+}
+
+unsafe extern "C" {
+    /// Lets go of an instance's attributes. Part of the C API that pyo3 does not declare.
+    #[cfg(Py_3_13)]
+    fn PyObject_ClearManagedDict(object: *mut ffi::PyObject);
+    #[cfg(all(Py_3_12, not(Py_3_13)))]
+    #[link_name = "_PyObject_ClearManagedDict"]
+    fn PyObject_ClearManagedDict(object: *mut ffi::PyObject);
+}
+#[cfg(not(Py_3_12))]
+#[allow(non_snake_case, reason = "stands for a function of the C API")]
+unsafe fn PyObject_ClearManagedDict(_object: *mut ffi::PyObject) {
+    unreachable!("no class is favoured")
+}
+
+/// Of a class that Python code has derived from `T`'s, and of which there are no instances yet: those that die are freed
+/// as `T`'s own are, with their memory kept, and not by way of what a class in Python may have added to a native one.
+pub fn favour<T: Native>(py: Python<'_>, class: &Obj) -> PyResult<()> {
+    const { assert!(T::KEPT > 0 && T::FAVOURS && !T::FINALIZES && !T::WITH_DICT) };
+    expect_class(py, class)?;
+    let class = class.as_ptr().cast::<ffi::PyTypeObject>();
+    // SAFETY: a class; one that is derived from `T`'s has its layout. The interpreter reads tp_dealloc when an object dies.
+    unsafe {
+        if ffi::PyType_IsSubtype(class, T::class().as_type()) == 0 {
+            return Err(PyTypeError::new_err("not derived from the native class"));
+        }
+        let adds_nothing = (*class).tp_basicsize == (*T::class().as_type()).tp_basicsize;
+        if ATTRIBUTES_ARE_KNOWN && adds_nothing {
+            super::builder::spare_inline_values(class);
+            (*class).tp_dealloc = Some(dealloc::<T>);
+            T::class().kept_of.store(class, Ordering::Relaxed);
+        }
+    }
+    Ok(())
 }
 
 /// # Safety
@@ -337,23 +424,25 @@ pub(super) unsafe extern "C" fn dealloc<T: Native>(object: *mut ffi::PyObject) {
         let value = object
             .byte_add(T::class().offset.load(Ordering::Relaxed))
             .cast::<T>();
-        if T::FINALIZES
-            && (*value).needs_finalizer()
-            && ffi::PyObject_CallFinalizerFromDealloc(object) < 0
-        {
+        let finalizes = if T::FINALIZES {
+            (*value).needs_finalizer()
+        } else {
+            // A `__del__` that was put into the class.
+            T::FAVOURS && T::class().is_kept(class) && (*class).tp_finalize.is_some()
+        };
+        if finalizes && ffi::PyObject_CallFinalizerFromDealloc(object) < 0 {
             return;
         }
         ffi::PyObject_GC_UnTrack(object.cast());
         T::last(This::new(Python::assume_attached(), object));
-        // A negative offset is a place that only the interpreter knows.
+        // A negative offset is in front of the object.
         let weak = (*class).tp_weaklistoffset;
-        if weak < 0
-            || weak > 0
-                && !object
-                    .byte_offset(weak)
-                    .cast::<*mut c_void>()
-                    .read()
-                    .is_null()
+        if weak != 0
+            && !object
+                .byte_offset(weak)
+                .cast::<*mut c_void>()
+                .read()
+                .is_null()
         {
             ffi::PyObject_ClearWeakRefs(object);
         }
@@ -375,10 +464,18 @@ unsafe fn free<T: Native>(object: *mut ffi::PyObject) {
         );
         ptr::drop_in_place(object.byte_add(offset).cast::<T>());
         clear_around::<T>(object);
+        if T::FAVOURS && T::class().is_kept(class) && !is_bare(object, class) {
+            PyObject_ClearManagedDict(object);
+        }
         let kept = T::KEPT > 0
-            && class == T::class().as_type()
+            && T::class().is_kept(class)
+            && is_bare(object, class)
             // The next object in this memory would count as finalized.
-            && !(T::FINALIZES && ffi::PyObject_GC_IsFinalized(object) != 0)
+            && if T::FINALIZES {
+                ffi::PyObject_GC_IsFinalized(object) == 0
+            } else {
+                !T::FAVOURS || (*class).tp_finalize.is_none()
+            }
             && T::class().kept.put(object, offset, T::KEPT);
         if !kept && let Some(free) = (*class).tp_free {
             free(object.cast());

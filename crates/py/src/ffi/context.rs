@@ -33,24 +33,45 @@ pub fn copy(py: Python<'_>, context: &Obj) -> PyResult<Obj> {
 
 /// Runs `body` inside `context`, as `context.run` does. `RuntimeError` if the context is entered already.
 pub fn run<R>(py: Python<'_>, context: &Obj, body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
-    struct Exit<'a>(&'a Obj);
-    impl Drop for Exit<'_> {
-        fn drop(&mut self) {
-            // SAFETY: entered below on this thread. It fails only if the body left another context entered, which the
-            // interpreter reports itself when that one is left; the error indicator must not leak from here.
-            unsafe {
-                if ffi::PyContext_Exit(self.0.as_ptr()) < 0 {
-                    ffi::PyErr_WriteUnraisable(self.0.as_ptr());
-                }
+    let _entered = Entered::new(py, context)?;
+    body()
+}
+
+/// A context that is entered on this thread, and left when this is dropped.
+pub struct Entered<'a>(&'a Obj);
+
+impl<'a> Entered<'a> {
+    /// Enters it. `RuntimeError` if it is entered already.
+    #[inline]
+    pub fn new(py: Python<'_>, context: &'a Obj) -> PyResult<Self> {
+        // SAFETY: PyContext_Enter checks that it was given a context and says so otherwise.
+        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } < 0 {
+            return Err(PyErr::fetch(py));
+        }
+        Ok(Self(context))
+    }
+
+    /// One that was entered before, and [stayed](Entered::stay) so.
+    pub fn again(context: &'a Obj) -> Self {
+        Self(context)
+    }
+
+    /// Does not leave it.
+    pub fn stay(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        // SAFETY: attached, with a context. It fails only if another one was left entered, which the interpreter reports
+        // itself when that one is left; the error indicator must not leak from here.
+        unsafe {
+            if ffi::PyContext_Exit(self.0.as_ptr()) < 0 {
+                ffi::PyErr_WriteUnraisable(self.0.as_ptr());
             }
         }
     }
-    // SAFETY: PyContext_Enter checks that it was given a context and says so otherwise.
-    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } < 0 {
-        return Err(PyErr::fetch(py));
-    }
-    let _exit = Exit(context);
-    body()
 }
 
 /// Where to look: offsets in words.

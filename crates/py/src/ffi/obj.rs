@@ -128,6 +128,12 @@ impl Obj {
         unsafe { ffi::Py_REFCNT(self.as_ptr()) > count }
     }
 
+    /// Whether there are so many references to it.
+    pub fn has_references(&self, count: isize) -> bool {
+        // SAFETY: reads the count of a valid object.
+        unsafe { ffi::Py_REFCNT(self.as_ptr()) == count }
+    }
+
     /// Whether this is exactly of pyo3's type `T`.
     pub fn is_exact<T: PyTypeInfo>(&self, py: Python<'_>) -> bool {
         T::is_exact_type_of(self.bind(py))

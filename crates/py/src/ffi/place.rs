@@ -6,6 +6,9 @@
 //! table and the key stands there. Where things are in a dict has been the same from Python 3.11 to 3.13; it is tried out
 //! at import, and if it is otherwise values are set by their keys.
 //!
+//! What a dict was seen to say may also hold for the whole of it, as long as nobody changes anything in it: that is
+//! [`Seen`].
+//!
 //! Owns: finding the place, and the exchange. Leaves out: which dict, and what is in it.
 
 use std::cell::Cell;
@@ -173,8 +176,58 @@ impl Place {
         true
     }
 
+    /// The value that is there now. `None` if the entry is not there any more.
+    #[inline]
+    pub fn value(&self, dict: &Obj, key: &Obj) -> Option<Obj> {
+        let table = self.table.get();
+        if table.is_null() {
+            return None;
+        }
+        // SAFETY: as in `exchange`.
+        unsafe {
+            let entry = self.entry.get();
+            let is_so = table_of(dict.as_ptr()) == table
+                && ((*table).log2_size, (*table).log2_index_bytes) == self.size.get()
+                && (*entry).key == key.as_ptr()
+                && !(*entry).value.is_null();
+            is_so.then(|| Obj::from_borrowed((*entry).value))
+        }
+    }
+
     /// The entry is gone.
     pub fn forget(&self) {
         self.table.set(ptr::null());
+    }
+}
+
+/// That something was seen in a dict, and holds until the dict is changed.
+#[derive(Default)]
+pub struct Seen(Cell<u64>);
+
+impl Seen {
+    /// The number that a dict gets with each change, a new one for the whole interpreter. Zero if there is none, which
+    /// is from Python 3.14 on.
+    fn version(dict: &Obj) -> u64 {
+        #[cfg(not(Py_3_14))]
+        // SAFETY: a dict, as was checked when the module was imported.
+        #[allow(deprecated, reason = "there as long as the interpreter uses it itself")]
+        return unsafe { (*dict.as_ptr().cast::<ffi::PyDictObject>()).ma_version_tag };
+        #[cfg(Py_3_14)]
+        {
+            let _ = dict;
+            0
+        }
+    }
+
+    /// Whether it still holds.
+    #[inline]
+    pub fn holds(&self, dict: &Obj) -> bool {
+        let version = Self::version(dict);
+        version != 0 && version == self.0.get()
+    }
+
+    /// It was seen just now.
+    pub fn note(&self, dict: &Obj) {
+        self.0.set(Self::version(dict));
     }
 }

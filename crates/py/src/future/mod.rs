@@ -27,7 +27,7 @@ use crate::ffi::{
 use crate::stdlib;
 use crate::task::Task;
 
-pub use iter::{keep_no_more, thrown_in};
+pub use iter::thrown_in;
 pub use state::{
     Outcome, State, cancel, cancelled_by, cancelled_error, failure, outcome, raise, set_exception,
     set_result,
@@ -50,6 +50,12 @@ pub struct Future {
 // With asyncio's fields in front of it, what one of the allocator's size classes holds.
 const _: () = assert!(size_of::<Future>() == size_of::<[usize; 3]>());
 
+/// The interpreter ends: gives back the memory of dead futures and of what has awaited them.
+pub fn keep_no_more(py: Python<'_>) {
+    Future::class().keep_no_more(py);
+    iter::keep_no_more(py);
+}
+
 /// What few futures have: more than one waiter, and these.
 #[derive(Default)]
 struct Rare {
@@ -70,6 +76,9 @@ impl Rare {
     }
 }
 
+/// Of how many dead futures the memory is kept: some 200 KB. Most live for one exchange between two tasks.
+const KEPT: usize = 1000;
+
 static CLASS: Class = Class::new();
 
 impl Native for Future {
@@ -78,6 +87,7 @@ impl Native for Future {
         Awaiting it gives the result or raises the exception that was set. Cancelling the waiting task cancels the\n\
         future. Not thread-safe, as asyncio's.";
     const FINALIZES: bool = true;
+    const KEPT: usize = KEPT;
 
     fn class() -> &'static Class {
         &CLASS

@@ -355,6 +355,22 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             remove,
             c"remove($self, waiter, /)\n--\n\nTake it out.",
         )
+        .no_args(
+            c"__reduce__",
+            |this| {
+                let py = this.py();
+                let waiters = this.all().into_iter();
+                let waiters = PyList::new(
+                    py,
+                    waiters
+                        .map(|(_, waiter)| waiter.into_bound(py))
+                        .collect::<Vec<_>>(),
+                )?;
+                let deque = py.import("collections")?.getattr("deque")?;
+                Ok((deque, (waiters,)).into_pyobject(py)?.into_any().into())
+            },
+            c"__reduce__($self, /)\n--\n\nCopied as the deque that asyncio has.",
+        )
         .build(module, Base::Object)?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::{Task, cancel};
+use crate::event_loop::LoopCore;
 use crate::ffi::{Obj, This, call};
 use crate::future;
 use crate::stdlib;
@@ -12,7 +13,12 @@ use crate::stdlib;
 pub fn current(py: Python<'_>, event_loop: &Obj) -> PyResult<Option<Obj>> {
     let (function, replaced) = stdlib::current_task(py)?;
     if !replaced && let Some(tasks) = &stdlib::get().current_tasks {
-        return call::dict_get(py, tasks, event_loop);
+        let there = This::<LoopCore>::instance(py, event_loop)
+            .and_then(|ours| ours.place_of_current.value(tasks, event_loop));
+        return match there {
+            Some(task) => Ok(Some(task)),
+            None => call::dict_get(py, tasks, event_loop),
+        };
     }
     let task = call::call(py, &function, [event_loop])?;
     Ok((!task.is_none()).then_some(task))

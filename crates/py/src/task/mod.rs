@@ -72,7 +72,15 @@ const AWAITED: u8 = 0;
 /// Of `next`: what is thrown.
 const THROW: u8 = 1;
 
+/// Of how many dead tasks the memory is kept: some 350 KB.
+const KEPT: usize = 1000;
+
 static CLASS: Class = Class::new();
+
+/// The interpreter ends: gives back the memory of dead tasks.
+pub fn keep_no_more(py: Python<'_>) {
+    Task::class().keep_no_more(py);
+}
 
 impl Native for Task {
     const NAME: &'static CStr = c"roundel.Task";
@@ -84,6 +92,7 @@ impl Native for Task {
         A coroutine driven by a loop: asyncio.Task, in Rust."
     };
     const FINALIZES: bool = true;
+    const KEPT: usize = KEPT;
 
     fn class() -> &'static Class {
         &CLASS

@@ -24,17 +24,40 @@ pub fn ends_the_run(py: Python<'_>, error: &PyErr) -> bool {
 /// A step from the ready queue, in the task's context.
 pub fn run_step(this: This<'_, Task>, event_loop: This<'_, LoopCore>) -> PyResult<()> {
     let throw = this.take_next(THROW);
-    in_context(this, Some(event_loop), || {
-        step(this, Some(event_loop), throw)
-    })
+    in_row(this, event_loop, || step(this, Some(event_loop), throw))
 }
 
 /// A wake-up from the ready queue, in the task's context.
 pub fn run_wakeup(this: This<'_, Task>, event_loop: This<'_, LoopCore>) -> PyResult<()> {
     let done = this.awaited();
-    in_context(this, Some(event_loop), || {
-        wakeup(this, Some(event_loop), done)
-    })
+    in_row(this, event_loop, || wakeup(this, Some(event_loop), done))
+}
+
+/// How many have a task that has just been in a step: who runs the step, and asyncio's record of current tasks where that
+/// is a dict. More do if it goes on: whoever will wake it, or the ready queue.
+const OWN_HOLDERS: isize = if cfg!(Py_3_14) { 1 } else { 2 };
+
+/// In the task's context, which may stay entered if the task stays alive. Not in debug mode, nor with a clock of the
+/// program's: there something is called between steps.
+fn in_row(
+    this: This<'_, Task>,
+    event_loop: This<'_, LoopCore>,
+    body: impl FnOnce() -> PyResult<()>,
+) -> PyResult<()> {
+    let may_stay = || {
+        !this.future.is_done()
+            && this.lend().has_more_references_than(OWN_HOLDERS)
+            && !event_loop.debug.get()
+            && !event_loop.own_clock.get()
+    };
+    let ran = this
+        .context
+        .run_in_row(this.py(), Some(event_loop), may_stay, body)?;
+    if this.future.is_done() && !this.lend().has_more_references_than(OWN_HOLDERS) {
+        // Nobody has it any more: it dies now, and not when the next task takes its place, in that one's context.
+        current::tidy(event_loop)?;
+    }
+    ran.ok_or_else(without_context)
 }
 
 fn in_context(
@@ -42,10 +65,12 @@ fn in_context(
     event_loop: Option<This<'_, LoopCore>>,
     body: impl FnOnce() -> PyResult<()>,
 ) -> PyResult<()> {
-    match this.context.run(this.py(), event_loop, body)? {
-        Some(()) => Ok(()),
-        None => Err(PyRuntimeError::new_err("the task has no context")),
-    }
+    let ran = this.context.run(this.py(), event_loop, body)?;
+    ran.ok_or_else(without_context)
+}
+
+fn without_context() -> PyErr {
+    PyRuntimeError::new_err("the task has no context")
 }
 
 /// Resumes the task with what `done` gives: nothing for a result, which the coroutine fetches itself, or an exception.
