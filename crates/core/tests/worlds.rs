@@ -309,6 +309,8 @@ fn a_datagram_comes_with_its_address_and_goes_to_one() {
 fn a_unix_datagram_comes_with_the_name_of_its_sender() {
     let world = OsWorld::new().unwrap();
     let folder = std::env::temp_dir().join(format!("roundel-unix-{}", std::process::id()));
+    // Of a process before that had this number.
+    let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     let (named, nameless) = (folder.join("named"), UnixDatagram::unbound().unwrap());
     let heard = UnixDatagram::bind(folder.join("heard")).unwrap();

@@ -59,6 +59,7 @@ impl UnixStream {
     /// roundel::run(async {
     ///     # let folder = std::env::temp_dir().join(format!("roundel-connect-{}", std::process::id()));
     ///     # let path = folder.as_path();
+    ///     # let _ = std::fs::remove_file(path); // of a process before that had this number
     ///     let _listener = UnixListener::bind(path).unwrap();
     ///     UnixStream::connect(path).await.unwrap();
     ///     # std::fs::remove_file(path).unwrap();
@@ -133,6 +134,7 @@ impl fmt::Debug for UnixStream {
 ///
 /// roundel::run(async {
 ///     # let path = std::env::temp_dir().join(format!("roundel-listen-{}", std::process::id()));
+///     # let _ = std::fs::remove_file(&path); // of a process before that had this number
 ///     let listener = UnixListener::bind(&path).unwrap();
 ///     let _client = UnixStream::connect(&path).await.unwrap();
 ///     listener.accept().await.unwrap();
@@ -174,6 +176,7 @@ impl UnixListener {
     /// ```
     /// roundel::run(async {
     ///     # let path = std::env::temp_dir().join(format!("roundel-made-{}", std::process::id()));
+    ///     # let _ = std::fs::remove_file(&path); // of a process before that had this number
     ///     let made = std::os::unix::net::UnixListener::bind(&path).unwrap();
     ///     roundel::net::UnixListener::from_std(made).unwrap();
     ///     # std::fs::remove_file(path).unwrap();
@@ -197,6 +200,7 @@ impl UnixListener {
     /// # use roundel::net::{UnixListener, UnixStream};
     /// # roundel::run(async {
     /// # let path = std::env::temp_dir().join(format!("roundel-accept-{}", std::process::id()));
+    /// # let _ = std::fs::remove_file(&path); // of a process before that had this number
     /// let listener = UnixListener::bind(&path).unwrap();
     /// let _client = UnixStream::connect(&path).await.unwrap();
     /// let _stream = listener.accept().await.unwrap();

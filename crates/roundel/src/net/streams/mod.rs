@@ -111,6 +111,7 @@ pub async fn open_connection(to: impl ToAddresses) -> io::Result<(StreamReader, 
 ///
 /// roundel::run(async {
 ///     # let path = std::env::temp_dir().join(format!("roundel-open-{}", std::process::id()));
+///     # let _ = std::fs::remove_file(&path); // of a process before that had this number
 ///     let greeter = start_unix_server(async |_reader, writer| writer.write(b"hello\n"), &path);
 ///     let _greeter = greeter.unwrap();
 ///     let (mut reader, _writer) = open_unix_connection(&path).await.unwrap();

@@ -146,6 +146,7 @@ where
 ///
 /// roundel::run(async {
 ///     # let path = std::env::temp_dir().join(format!("roundel-serve-{}", std::process::id()));
+///     # let _ = std::fs::remove_file(&path); // of a process before that had this number
 ///     let _server = start_unix_server(async |_, writer| writer.write(b"hello\n"), &path).unwrap();
 ///     let (mut reader, _writer) = open_unix_connection(&path).await.unwrap();
 ///     assert_eq!(reader.readline().await.unwrap(), b"hello\n");
