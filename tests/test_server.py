@@ -618,11 +618,11 @@ def test_system_exit_in_a_factory_ends_the_run(loop, run):
 
     servers, clients = [], []
     task = loop.create_task(main())
+    loop.set_exception_handler(lambda loop, context: None)  # of asyncio's task nobody asks the exception
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         with pytest.raises(SystemExit):
             run(task)
-        loop.set_exception_handler(lambda loop, context: None)  # of asyncio's task nobody asks the exception
         gc.collect()
     servers[0].close()
     clients[0].close()
@@ -826,5 +826,6 @@ def test_a_connection_that_nobody_takes_is_closed_and_warned_of(loop, collect):
         server.close()
         return [str(each.message) for each in warned]
 
-    (message,) = loop.run_until_complete(main())
-    assert message.startswith("unclosed <socket.socket fd=")
+    messages = loop.run_until_complete(main())
+    assert len(messages) == 1, messages
+    assert messages[0].startswith("unclosed <socket.socket fd=")
