@@ -157,6 +157,8 @@ class _Popen(_Stock):  # type: ignore[type-arg]
                     None,
                     *_MORE,
                 )
+                # Should anything come in between now, Popen's own finalizer sees to the child.
+                self._child_created = True
             finally:
                 os.close(telling)
             # Nothing is in it, and its end is there, as soon as the child runs its program.
@@ -165,8 +167,8 @@ class _Popen(_Stock):  # type: ignore[type-arg]
             os.close(told)
         if failed:
             os.waitpid(self.pid, 0)
+            self._child_created = False
             return False
-        self._child_created = True
         self._close_pipe_fds(  # type: ignore[attr-defined]
             p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite
         )

@@ -186,7 +186,11 @@ fn initialise(this: This<'_, DatagramTransport>, args: Args<'_>) -> PyResult<()>
         Some(extra) => extra.bind(py).cast::<PyDict>()?.copy()?,
         None => PyDict::new(py),
     };
-    transport::describe(socket.bind(py), &extra)?;
+    let shown = stdlib::get()
+        .transport_socket
+        .bind(py)
+        .call1((socket.bind(py),))?;
+    transport::describe(socket.bind(py), &shown, &extra)?;
     let peer = extra.get_item("peername")?;
     this.connected
         .set(peer.map_or(Ok(false), |peer| peer.is_truthy())?);

@@ -20,11 +20,61 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use roundel_core::{FileKind, Pipes as _};
 
-use crate::event_loop::LoopCore;
+use crate::event_loop::{Home, LoopCore};
 use crate::ffi::args::Signature;
-use crate::ffi::{Args, Builder, Native as _, Obj, This, call};
+use crate::ffi::{Args, Builder, Native as _, Obj, Slot, This, Visitor, call};
 use crate::stdlib;
-use crate::transport::base::{self, BaseTransport, call_soon};
+use crate::transport::base::{self, BaseTransport, Parts, call_soon};
+
+/// What both ends of a pipe have.
+pub struct End {
+    home: Home,
+    /// The file object, until it is closed.
+    pipe: Slot,
+    /// Negative if there is none.
+    fd: Cell<RawFd>,
+    protocol: Slot,
+    extra: Slot,
+    closing: Cell<bool>,
+}
+
+impl End {
+    fn fresh() -> Self {
+        Self {
+            home: Home::default(),
+            pipe: Slot::default(),
+            fd: Cell::new(-1),
+            protocol: Slot::default(),
+            extra: Slot::default(),
+            closing: Cell::new(false),
+        }
+    }
+
+    fn traverse(&self, visitor: &mut Visitor<'_>) {
+        self.home.traverse(visitor);
+        for slot in [&self.pipe, &self.protocol, &self.extra] {
+            visitor.slot(slot);
+        }
+    }
+
+    fn clear(&self) {
+        self.home.clear();
+        for slot in [&self.pipe, &self.protocol, &self.extra] {
+            slot.set(None);
+        }
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            home: &self.home,
+            file: &self.pipe,
+            fd: self.fd.get(),
+            protocol: &self.protocol,
+            extra: &self.extra,
+            context: None,
+        }
+    }
+}
 
 /// A transport at one end of a pipe.
 pub trait Pipe: BaseTransport {
@@ -32,9 +82,7 @@ pub trait Pipe: BaseTransport {
     const SIGNATURE: Signature<5>;
     /// Why a file of another kind is refused.
     const REFUSAL: &'static str;
-    /// Where the descriptor is kept: negative if it has none.
-    fn descriptor(&self) -> &Cell<RawFd>;
-    fn closing(&self) -> &Cell<bool>;
+    fn end(&self) -> &End;
 }
 
 /// `connection_made` is called first; then `begin` schedules the reading, if any; then whoever waits is told.
@@ -68,7 +116,7 @@ fn initialise<T: Pipe>(
         .extract()?;
     let kind = open(py, event_loop, fd, T::REFUSAL)?;
     this.parts().home.set(py, event_loop.clone());
-    this.descriptor().set(fd);
+    this.end().fd.set(fd);
     this.parts().protocol.set(protocol.clone());
     // From here on the pipe is this transport's, to close and to warn about.
     this.parts().file.set(pipe.clone());
@@ -111,10 +159,10 @@ fn describe<T: Pipe>(this: This<'_, T>, watched: Option<String>) -> PyResult<Opt
     let is_open = !this.parts().file.is_empty();
     if !is_open {
         words.push("closed".to_owned());
-    } else if this.closing().get() {
+    } else if this.end().closing.get() {
         words.push("closing".to_owned());
     }
-    words.push(match this.descriptor().get() {
+    words.push(match this.end().fd.get() {
         fd @ 0.. => format!("fd={fd}"),
         _ => "fd=None".to_owned(),
     });
@@ -168,7 +216,7 @@ fn methods<T: Pipe>(builder: Builder<T>) -> Builder<T> {
         )
         .no_args(
             c"is_closing",
-            |this: This<'_, T>| Ok(Obj::bool(this.py(), this.closing().get())),
+            |this: This<'_, T>| Ok(Obj::bool(this.py(), this.end().closing.get())),
             c"is_closing($self, /)\n--\n\nWhether it is closing or closed.",
         )
         .method(
@@ -193,13 +241,13 @@ fn methods<T: Pipe>(builder: Builder<T>) -> Builder<T> {
             },
         )
         .getter(c"_fileno", |this: This<'_, T>| {
-            Ok(match this.descriptor().get() {
+            Ok(match this.end().fd.get() {
                 fd @ 0.. => Obj::int(this.py(), i64::from(fd)),
                 _ => Obj::none(this.py()),
             })
         })
         .getter(c"_closing", |this: This<'_, T>| {
-            Ok(Obj::bool(this.py(), this.closing().get()))
+            Ok(Obj::bool(this.py(), this.end().closing.get()))
         })
 }
 

@@ -2,18 +2,14 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
-use std::os::fd::RawFd;
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use roundel_core::{FileKind, Pipes as _};
 
-use super::Pipe;
-use crate::event_loop::Home;
+use super::{End, Pipe};
 use crate::ffi::args::Signature;
-use crate::ffi::{
-    Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class,
-};
+use crate::ffi::{Args, Base, Builder, Class, Native, Obj, This, Visitor, border, call, class};
 use crate::stdlib;
 use crate::transport::base::{
     self, BaseTransport, Parts, Side, bound, call_soon, log, lost_soon, report, unwatch, watch,
@@ -23,13 +19,8 @@ use crate::transport::{MAX_SIZE, make_room, would_block};
 
 /// A pipe that is read.
 pub struct ReadPipeTransport {
-    home: Home,
-    pipe: Slot,
-    fd: Cell<RawFd>,
-    protocol: Slot,
-    extra: Slot,
+    end: End,
     paused: Cell<bool>,
-    closing: Cell<bool>,
 }
 
 static CLASS: Class = Class::new();
@@ -47,29 +38,18 @@ impl Native for ReadPipeTransport {
     }
     fn fresh() -> Self {
         Self {
-            home: Home::default(),
-            pipe: Slot::default(),
-            fd: Cell::new(-1),
-            protocol: Slot::default(),
-            extra: Slot::default(),
+            end: End::fresh(),
             paused: Cell::new(false),
-            closing: Cell::new(false),
         }
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
-        self.home.traverse(visitor);
-        visitor.slot(&self.pipe);
-        visitor.slot(&self.protocol);
-        visitor.slot(&self.extra);
+        self.end.traverse(visitor);
     }
     fn clear(&self) {
-        self.home.clear();
-        self.pipe.set(None);
-        self.protocol.set(None);
-        self.extra.set(None);
+        self.end.clear();
     }
     fn needs_finalizer(&self) -> bool {
-        !self.pipe.is_empty()
+        !self.end.pipe.is_empty()
     }
     fn finalize(this: This<'_, Self>) {
         if let Err(error) = base::unclosed(this) {
@@ -80,14 +60,7 @@ impl Native for ReadPipeTransport {
 
 impl BaseTransport for ReadPipeTransport {
     fn parts(&self) -> Parts<'_> {
-        Parts {
-            home: &self.home,
-            file: &self.pipe,
-            fd: self.fd.get(),
-            protocol: &self.protocol,
-            extra: &self.extra,
-            context: None,
-        }
+        self.end.parts()
     }
 }
 
@@ -99,17 +72,14 @@ impl Pipe for ReadPipeTransport {
         positional: 5,
     };
     const REFUSAL: &'static str = "Pipe transport is for pipes/sockets only.";
-    fn descriptor(&self) -> &Cell<RawFd> {
-        &self.fd
-    }
-    fn closing(&self) -> &Cell<bool> {
-        &self.closing
+    fn end(&self) -> &End {
+        &self.end
     }
 }
 
 impl ReadPipeTransport {
     fn is_reading(&self) -> bool {
-        !self.paused.get() && !self.closing.get()
+        !self.paused.get() && !self.end.closing.get()
     }
 }
 
@@ -124,7 +94,7 @@ fn begin(this: T<'_>, _kind: FileKind) -> PyResult<()> {
     call_soon(
         this,
         &start,
-        &[&Obj::int(py, i64::from(this.fd.get())), &ready],
+        &[&Obj::int(py, i64::from(this.end.fd.get())), &ready],
     )
 }
 
@@ -139,11 +109,11 @@ enum Read {
 /// Reads into the loop's buffer; the `bytes` is of the right size.
 fn read(this: T<'_>) -> PyResult<Read> {
     let py = this.py();
-    let read = this.home.with_ours(py, |event_loop| {
+    let read = this.end.home.with_ours(py, |event_loop| {
         let kernel = event_loop.kernel()?;
         let mut room = event_loop.buffer.borrow_mut();
         make_room(&mut room);
-        Ok(match kernel.world().read(this.fd.get(), &mut room) {
+        Ok(match kernel.world().read(this.end.fd.get(), &mut room) {
             Ok(0) => Read::Eof,
             Ok(count) => Read::Data(call::bytes(py, &room[..count])?),
             Err(error) if would_block(&error) => Read::Nothing,
@@ -167,7 +137,7 @@ fn ready(this: T<'_>) -> PyResult<Obj> {
         }
         Read::Eof => {
             log(this, intern!(py, "info"), "%r was closed by peer")?;
-            this.closing.set(true);
+            this.end.closing.set(true);
             unwatch(this, Side::Read)?;
             let eof = bound(&this.protocol(py), py, intern!(py, "eof_received"))?;
             call_soon(this, &eof, &[])?;
@@ -198,7 +168,7 @@ fn fatal(this: T<'_>, exception: &Obj, message: &str) -> PyResult<()> {
 }
 
 fn close(this: T<'_>, exception: &Obj) -> PyResult<()> {
-    this.closing.set(true);
+    this.end.closing.set(true);
     unwatch(this, Side::Read)?;
     lost_soon(this, exception)
 }
@@ -212,7 +182,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .init(|this, args| super::initialise(this, args, begin))
         .repr(|this: T<'_>| {
             let watched = this.kernel(this.py()).map(|kernel| {
-                let polling = kernel.reader(this.fd.get(), |source| source.is_some());
+                let polling = kernel.reader(this.end.fd.get(), |source| source.is_some());
                 if polling { "polling" } else { "idle" }.to_owned()
             });
             super::describe(this, watched)
@@ -245,7 +215,7 @@ fn methods(builder: Builder<ReadPipeTransport>) -> Builder<ReadPipeTransport> {
             c"resume_reading",
             |this: T<'_>| {
                 let py = this.py();
-                if !this.closing.get() && this.paused.replace(false) {
+                if !this.end.closing.get() && this.paused.replace(false) {
                     watch(this, Side::Read, intern!(py, "_read_ready"))?;
                     log(this, intern!(py, "debug"), "%r resumes reading")?;
                 }
@@ -257,7 +227,7 @@ fn methods(builder: Builder<ReadPipeTransport>) -> Builder<ReadPipeTransport> {
             c"close",
             |this: T<'_>| {
                 let none = Obj::none(this.py());
-                if !this.closing.get() {
+                if !this.end.closing.get() {
                     close(this, &none)?;
                 }
                 Ok(none)

@@ -3,18 +3,16 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::io::IoSlice;
-use std::os::fd::RawFd;
 
 use pyo3::exceptions::{PyAssertionError, PyBrokenPipeError, PyOSError, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use roundel_core::{FileKind, Pipes as _};
 
-use super::Pipe;
-use crate::event_loop::Home;
+use super::{End, Pipe};
 use crate::ffi::args::Signature;
 use crate::ffi::{
-    Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, buffer, bytearray, call,
+    Args, Base, Builder, Class, Native, Obj, This, Visitor, border, buffer, bytearray, call,
 };
 use crate::stdlib;
 use crate::transport::base::{
@@ -26,13 +24,7 @@ use crate::transport::{QUIET_WRITES, would_block};
 
 /// A pipe that is written.
 pub struct WritePipeTransport {
-    home: Home,
-    pipe: Slot,
-    fd: Cell<RawFd>,
-    protocol: Slot,
-    extra: Slot,
-    /// `close()` or `write_eof()` was called.
-    closing: Cell<bool>,
+    end: End,
     /// Nobody reads any more, and how often somebody wrote after that.
     lost: Cell<u32>,
     unsent: Unsent,
@@ -54,33 +46,22 @@ impl Native for WritePipeTransport {
     }
     fn fresh() -> Self {
         Self {
-            home: Home::default(),
-            pipe: Slot::default(),
-            fd: Cell::new(-1),
-            protocol: Slot::default(),
-            extra: Slot::default(),
-            closing: Cell::new(false),
+            end: End::fresh(),
             lost: Cell::new(0),
             unsent: Unsent::default(),
             flow: Flow::default(),
         }
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
-        self.home.traverse(visitor);
-        visitor.slot(&self.pipe);
-        visitor.slot(&self.protocol);
-        visitor.slot(&self.extra);
+        self.end.traverse(visitor);
         self.unsent.traverse(visitor);
     }
     fn clear(&self) {
-        self.home.clear();
-        self.pipe.set(None);
-        self.protocol.set(None);
-        self.extra.set(None);
+        self.end.clear();
         self.unsent.discard();
     }
     fn needs_finalizer(&self) -> bool {
-        !self.pipe.is_empty()
+        !self.end.pipe.is_empty()
     }
     fn finalize(this: This<'_, Self>) {
         if let Err(error) = base::unclosed(this) {
@@ -91,14 +72,7 @@ impl Native for WritePipeTransport {
 
 impl BaseTransport for WritePipeTransport {
     fn parts(&self) -> Parts<'_> {
-        Parts {
-            home: &self.home,
-            file: &self.pipe,
-            fd: self.fd.get(),
-            protocol: &self.protocol,
-            extra: &self.extra,
-            context: None,
-        }
+        self.end.parts()
     }
 }
 
@@ -119,11 +93,8 @@ impl Pipe for WritePipeTransport {
         positional: 5,
     };
     const REFUSAL: &'static str = "Pipe transport is only for pipes, sockets and character devices";
-    fn descriptor(&self) -> &Cell<RawFd> {
-        &self.fd
-    }
-    fn closing(&self) -> &Cell<bool> {
-        &self.closing
+    fn end(&self) -> &End {
+        &self.end
     }
 }
 
@@ -143,7 +114,7 @@ fn begin(this: T<'_>, kind: FileKind) -> PyResult<()> {
     call_soon(
         this,
         &start,
-        &[&Obj::int(py, i64::from(this.fd.get())), &gone],
+        &[&Obj::int(py, i64::from(this.end.fd.get())), &gone],
     )
 }
 
@@ -204,7 +175,7 @@ fn write(this: T<'_>, args: Args<'_>) -> PyResult<Obj> {
 /// Counts a write to a pipe that is lost or closing; true if it is.
 fn is_lost(this: T<'_>) -> PyResult<bool> {
     let lost = this.lost.get();
-    if lost == 0 && !this.closing.get() {
+    if lost == 0 && !this.end.closing.get() {
         return Ok(false);
     }
     if lost >= QUIET_WRITES {
@@ -225,7 +196,7 @@ fn send(this: T<'_>, data: &Obj) -> PyResult<(usize, usize)> {
         return Err(PyRuntimeError::new_err("Event loop is closed"));
     };
     let (sent, len) = buffer::with_bytes(py, data, |bytes| {
-        (kernel.world().write(this.fd.get(), bytes), bytes.len())
+        (kernel.world().write(this.end.fd.get(), bytes), bytes.len())
     })?;
     match sent {
         Ok(sent) => Ok((sent, len)),
@@ -242,8 +213,8 @@ fn ready(this: T<'_>) -> PyResult<Obj> {
         return Ok(done);
     };
     let send = |pieces: &[IoSlice<'_>]| match pieces {
-        [piece] => kernel.world().write(this.fd.get(), piece),
-        pieces => kernel.world().write_vectored(this.fd.get(), pieces),
+        [piece] => kernel.world().write(this.end.fd.get(), piece),
+        pieces => kernel.world().write_vectored(this.end.fd.get(), pieces),
     };
     match this.unsent.send(send) {
         Ok(()) if this.unsent.is_empty() => {}
@@ -260,7 +231,7 @@ fn ready(this: T<'_>) -> PyResult<Obj> {
     unwatch(this, Side::Write)?;
     // May write more.
     maybe_resume(this)?;
-    if this.closing.get() && this.unsent.is_empty() {
+    if this.end.closing.get() && this.unsent.is_empty() {
         unwatch(this, Side::Read)?;
         base::lost(this, &done, base::let_go)?;
     }
@@ -280,13 +251,13 @@ fn fatal(this: T<'_>, exception: &Obj, message: &str) -> PyResult<()> {
 
 /// Ends it now; what is not written is dropped.
 fn end(this: T<'_>, exception: &Obj) -> PyResult<()> {
-    this.closing.set(true);
+    this.end.closing.set(true);
     if !this.unsent.is_empty() {
         unwatch(this, Side::Write)?;
         this.unsent.discard();
     }
     unwatch(this, Side::Read)?;
-    if this.pipe.is_empty() {
+    if this.end.pipe.is_empty() {
         return Ok(());
     }
     lost_soon(this, exception)
@@ -294,13 +265,13 @@ fn end(this: T<'_>, exception: &Obj) -> PyResult<()> {
 
 /// `write_eof()`, which for a pipe is to close it: what is written goes out first.
 fn write_eof(this: T<'_>) -> PyResult<()> {
-    if this.closing.get() {
+    if this.end.closing.get() {
         return Ok(());
     }
-    if this.pipe.is_empty() {
+    if this.end.pipe.is_empty() {
         return Err(PyAssertionError::new_err(()));
     }
-    this.closing.set(true);
+    this.end.closing.set(true);
     if !this.unsent.is_empty() {
         return Ok(());
     }
@@ -314,7 +285,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .init(|this, args| super::initialise(this, args, begin))
         .repr(|this: T<'_>| {
             let watched = this.kernel(this.py()).map(|kernel| {
-                let polling = kernel.writer(this.fd.get(), |source| source.is_some());
+                let polling = kernel.writer(this.end.fd.get(), |source| source.is_some());
                 let polling = if polling { "polling" } else { "idle" };
                 format!("{polling} bufsize={}", this.unsent.len())
             });
@@ -346,7 +317,7 @@ fn methods(builder: Builder<WritePipeTransport>) -> Builder<WritePipeTransport> 
             c"close",
             |this: T<'_>| {
                 let py = this.py();
-                if !this.pipe.is_empty() && !this.closing.get() {
+                if !this.end.pipe.is_empty() && !this.end.closing.get() {
                     // By its name: a derived class may have its own.
                     call::call_method(py, &this.object(), intern!(py, "write_eof"), [])?;
                 }

@@ -84,11 +84,7 @@ impl Extra {
     pub fn fill_in(&self, socket: &Obj, given: &Bound<'_, PyDict>) -> PyResult<()> {
         let py = given.py();
         let all = given.copy()?;
-        all.set_item("socket", self.show(py, socket)?.bind(py))?;
-        all.set_item("sockname", ask(socket.bind(py), "getsockname")?.bind(py))?;
-        if !all.contains(intern!(py, "peername"))? {
-            all.set_item("peername", ask(socket.bind(py), "getpeername")?.bind(py))?;
-        }
+        describe(socket.bind(py), self.show(py, socket)?.bind(py), &all)?;
         self.all.set(Obj::from(all.into_any()));
         Ok(())
     }
@@ -188,10 +184,13 @@ fn ask(socket: &Bound<'_, PyAny>, method: &str) -> PyResult<Obj> {
     }
 }
 
-/// Puts the three into a dict.
-pub fn describe(socket: &Bound<'_, PyAny>, extra: &Bound<'_, PyDict>) -> PyResult<()> {
+/// Puts the three into a dict. `shown` is the socket, wrapped.
+pub fn describe(
+    socket: &Bound<'_, PyAny>,
+    shown: &Bound<'_, PyAny>,
+    extra: &Bound<'_, PyDict>,
+) -> PyResult<()> {
     let py = socket.py();
-    let shown = stdlib::get().transport_socket.bind(py).call1((socket,))?;
     extra.set_item("socket", shown)?;
     extra.set_item("sockname", ask(socket, "getsockname")?.bind(py))?;
     if !extra.contains(intern!(py, "peername"))? {
