@@ -47,6 +47,7 @@
 //! | callbacks | [`call_soon`], [`call_later`], [`call_at`], [`Handle`] |
 //! | threads | [`to_thread`], [`run_in_executor`], [`Executor`], [`running_loop`], [`LoopHandle`] |
 //! | network | [`net`]: [`TcpStream`](net::TcpStream), [`TcpListener`](net::TcpListener), [`UdpSocket`](net::UdpSocket), [`UnixStream`](net::UnixStream), [`open_connection`](net::open_connection), [`start_server`](net::start_server) |
+//! | processes | [`process`]: [`create_subprocess_exec`](process::create_subprocess_exec), [`create_subprocess_shell`](process::create_subprocess_shell), [`Process`](process::Process) |
 //! | signals | [`signal`](fn@signal), [`ctrl_c`] |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -62,6 +63,8 @@ mod gather;
 mod locks;
 pub mod net;
 mod oneshot;
+#[cfg(not(loom))]
+pub mod process;
 mod queue;
 mod runtime;
 mod signals;

@@ -1,11 +1,12 @@
 //! Owns: sockets: TCP, UDP, Unix; and asyncio's streams over them. Leaves out: TLS and HTTP, which
 //! crates bring that work over the traits of `futures::io`, or, by the feature `compat`, of tokio.
 //!
-//! Parts: `source`, a descriptor on its loop; `addresses`, names and numbers; `stream`, what TCP and
-//! Unix connections have in common; `tcp`, `unix`, `udp`; `streams`, asyncio's reader, writer and
-//! server.
+//! Parts: `source`, a descriptor on its loop; `pipe`, one end of a pipe; `addresses`, names and
+//! numbers; `stream`, what TCP and Unix connections have in common; `tcp`, `unix`, `udp`; `streams`,
+//! asyncio's reader, writer and server.
 
 mod addresses;
+pub(crate) mod pipe;
 pub(crate) mod source;
 mod stream;
 mod streams;

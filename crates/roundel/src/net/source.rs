@@ -166,7 +166,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// In a world made from a seed, which has no network.
+    /// In a world made from a seed, which has no descriptors.
     pub(crate) fn new(name: &str, fd: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         let of = current::with(name, |core| match core.event_loop().world().is_made_up() {
@@ -222,6 +222,28 @@ impl Source {
         }
     }
 
+    /// Tries `io` once, unless it is known that it would block. Nobody is woken when it may succeed.
+    pub(crate) fn try_io<T>(
+        &self,
+        side: Side,
+        io: impl FnOnce(&World, RawFd) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let half = self.state.half(side);
+        if !half.ready.get() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let outcome = current::with("net", |core| {
+            self.check(core);
+            io(core.event_loop().world(), self.fd.as_raw_fd())
+        });
+        if let Err(error) = &outcome
+            && error.kind() == io::ErrorKind::WouldBlock
+        {
+            half.ready.set(false);
+        }
+        outcome
+    }
+
     /// Waits until it is reported, whatever was known before.
     pub(crate) async fn reported(&self, side: Side) -> io::Result<()> {
         self.state.half(side).ready.set(false);
@@ -272,7 +294,10 @@ impl Source {
 
     #[inline]
     fn check(&self, core: &Core) {
-        assert!(core.id() == self.of, "a socket was taken to another loop");
+        assert!(
+            core.id() == self.of,
+            "a socket, or a child process, was taken to another loop"
+        );
     }
 
     pub(crate) fn poll_read(

@@ -38,16 +38,8 @@ impl Connection {
 
     /// Sends what the socket takes at once.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let context = &std::task::Context::from_waker(std::task::Waker::noop());
-        let mut outcome = Err(io::ErrorKind::WouldBlock.into());
-        let tried = self.0.poll_io(Side::Write, context, |world, fd| {
-            outcome = world.send(fd, bytes);
-            Ok(())
-        });
-        match tried {
-            std::task::Poll::Ready(Err(error)) => Err(error),
-            std::task::Poll::Ready(Ok(())) | std::task::Poll::Pending => outcome,
-        }
+        self.0
+            .try_io(Side::Write, |world, fd| world.send(fd, bytes))
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {

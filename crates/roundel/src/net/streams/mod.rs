@@ -1,5 +1,5 @@
-//! Owns: asyncio's streams: opening a connection as a reader and a writer. Leaves out: the reader
-//! (`reader`), the writer (`writer`) and the server (`server`).
+//! Owns: asyncio's streams: opening a connection as a reader and a writer. Leaves out: what is under
+//! them (`wire`), the reader (`reader`), the writer (`writer`) and the server (`server`).
 //!
 //! asyncio reads ahead of who asks, into the reader's buffer, up to twice its limit. Here it is read
 //! when somebody asks, and what the system keeps meanwhile is what the peer may be ahead: one copy
@@ -8,52 +8,17 @@
 mod errors;
 mod reader;
 mod server;
+mod wire;
 mod writer;
 
-use std::{io, path::Path, rc::Rc};
+use std::{io, path::Path};
 
 pub use errors::{IncompleteRead, LimitOverrun, ReadError};
 pub use reader::StreamReader;
 pub use server::{Server, start_server, start_unix_server};
 pub use writer::StreamWriter;
 
-use super::{addresses::ToAddresses, stream::Connection, tcp::TcpStream, unix::UnixStream};
-use writer::Outgoing;
-
-/// The connection under a reader and a writer.
-pub(crate) enum Wire {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Wire {
-    fn connection(&self) -> &Connection {
-        match self {
-            Self::Tcp(stream) => stream.connection(),
-            Self::Unix(stream) => stream.connection(),
-        }
-    }
-}
-
-fn split(wire: Wire) -> (StreamReader, StreamWriter) {
-    let wire = Rc::new(wire);
-    (
-        StreamReader::new(Rc::clone(&wire)),
-        StreamWriter::new(Outgoing::new(wire)),
-    )
-}
-
-impl From<TcpStream> for (StreamReader, StreamWriter) {
-    fn from(stream: TcpStream) -> Self {
-        split(Wire::Tcp(stream))
-    }
-}
-
-impl From<UnixStream> for (StreamReader, StreamWriter) {
-    fn from(stream: UnixStream) -> Self {
-        split(Wire::Unix(stream))
-    }
-}
+use super::{addresses::ToAddresses, tcp::TcpStream, unix::UnixStream};
 
 /// Connects by TCP; gives what comes and what goes: asyncio's `open_connection`.
 ///

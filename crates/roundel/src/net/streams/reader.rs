@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Wire,
     errors::{IncompleteRead, LimitOverrun, ReadError},
+    wire::Wire,
 };
 
 /// asyncio's default.
@@ -101,7 +101,7 @@ impl StreamReader {
             }
         }
         let room = &mut self.buffer[self.end..];
-        let n = ready!(self.wire.connection().0.poll_read(context, room))?;
+        let n = ready!(self.wire.poll_read(context, room))?;
         self.end += n;
         self.eof = n == 0;
         Poll::Ready(Ok(()))
@@ -158,10 +158,20 @@ impl StreamReader {
     /// # });
     /// ```
     pub async fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
+        self.fill().await?;
+        Ok(self.take_all())
+    }
+
+    /// Reads on up to the peer's end; what has come stays here.
+    pub(crate) async fn fill(&mut self) -> io::Result<()> {
         while !self.eof {
             self.more().await?;
         }
-        Ok(self.take(self.there().len()))
+        Ok(())
+    }
+
+    pub(crate) fn take_all(&mut self) -> Vec<u8> {
+        self.take(self.there().len())
     }
 
     /// Exactly `n` bytes.
@@ -297,7 +307,7 @@ impl StreamReader {
     }
 
     fn incomplete(&mut self, expected: Option<usize>) -> IncompleteRead {
-        let partial = self.take(self.there().len());
+        let partial = self.take_all();
         IncompleteRead { partial, expected }
     }
 }

@@ -15,7 +15,8 @@ use super::{
         tcp::TcpListener,
         unix::UnixListener,
     },
-    StreamReader, StreamWriter, Wire, split,
+    StreamReader, StreamWriter,
+    wire::{Wire, split},
 };
 use crate::{
     error::Cancelled,

@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::Wire;
+use super::wire::Wire;
 use crate::{
     current,
     locks::{Event, line::Line},
@@ -78,7 +78,7 @@ impl Outgoing {
             return;
         }
         if self.unsent.get() == 0 {
-            match self.wire.connection().try_write(bytes) {
+            match self.wire.try_write(bytes) {
                 Ok(n) => bytes = &bytes[n..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return self.fail(&error),
@@ -106,7 +106,7 @@ impl Outgoing {
             let bytes = mem::take(&mut *self.kept.borrow_mut());
             let mut rest = &bytes[..];
             while !rest.is_empty() {
-                match self.wire.connection().write(rest).await {
+                match self.wire.write(rest).await {
                     Ok(n) => {
                         rest = &rest[n..];
                         self.has_sent(n);
@@ -158,14 +158,13 @@ impl Outgoing {
         if self.closing.get() {
             self.end();
         } else if self.eof.get() {
-            // The peer may have gone, which is not for us to tell.
-            let _ = self.wire.connection().shutdown(Shutdown::Write);
+            self.wire.shutdown(Shutdown::Write);
         }
     }
 
     fn end(&self) {
         if !self.closed.is_set() {
-            let _ = self.wire.connection().shutdown(Shutdown::Both);
+            self.wire.shutdown(Shutdown::Both);
             self.closed.set();
         }
     }
@@ -188,6 +187,14 @@ impl Outgoing {
             Some(failure) => Err(failure.error()),
             None => Ok(()),
         }
+    }
+
+    fn end_writing(&self) {
+        if !self.wire.is_both_ways() {
+            return self.close();
+        }
+        self.eof.set(true);
+        self.settle();
     }
 
     fn close(&self) {
@@ -268,7 +275,8 @@ impl StreamWriter {
         self.0.outcome()
     }
 
-    /// Ends this direction, when what was written has gone.
+    /// Ends this direction, when what was written has gone. A child's input, which has no other, is
+    /// closed by it.
     ///
     /// ```
     /// # use roundel::net::{StreamReader, StreamWriter, UnixStream};
@@ -280,8 +288,7 @@ impl StreamWriter {
     /// # });
     /// ```
     pub fn write_eof(&self) {
-        self.0.eof.set(true);
-        self.0.settle();
+        self.0.end_writing();
     }
 
     /// Closes the connection, both directions, when what was written has gone.
@@ -339,7 +346,8 @@ impl StreamWriter {
         self.0.outcome()
     }
 
-    /// The other end's address: asyncio's `get_extra_info("peername")`. None over a Unix socket.
+    /// The other end's address: asyncio's `get_extra_info("peername")`. None over a Unix socket or a
+    /// pipe.
     ///
     /// ```
     /// # use roundel::net::{StreamReader, StreamWriter, UnixStream};
@@ -351,10 +359,7 @@ impl StreamWriter {
     /// ```
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        match &*self.0.wire {
-            Wire::Tcp(stream) => stream.peer_addr().ok(),
-            Wire::Unix(_) => None,
-        }
+        self.0.wire.peer_addr()
     }
 }
 
