@@ -1,27 +1,23 @@
-//! Sockets and streams over loopback: against the system itself, and against curl by hyper and a
-//! TLS client by rustls.
+//! Sockets and streams over loopback, against the system itself.
 #![cfg(not(loom))]
 
 use std::{
     cell::{Cell, RefCell},
     future::pending,
-    io::{self, ErrorKind, Read as _, Write as _},
+    io::{ErrorKind, Read as _},
     net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr},
-    process::{Command, Stdio},
     rc::Rc,
-    sync::Arc,
-    thread,
     time::Duration,
 };
 
-use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures_util::AsyncReadExt as _;
 use roundel::{
     create_task, gather,
     net::{
         ReadError, StreamReader, StreamWriter, TcpListener, TcpStream, UdpSocket, UnixStream,
         open_connection, start_server,
     },
-    run, sleep, to_thread,
+    run, sleep,
 };
 
 const HERE: (&str, u16) = ("127.0.0.1", 0);
@@ -442,163 +438,6 @@ fn a_socket_that_outlives_its_loop_can_be_dropped() {
         .unwrap();
     drop(runtime);
     drop(stream);
-}
-
-// --- other people's protocols ---------------------------------------------------------------------
-
-async fn http(stream: TcpStream) {
-    use http_body_util::{BodyExt as _, Full};
-    use hyper::{Request, Response, body::Bytes, service::service_fn};
-
-    let service = service_fn(async |request: Request<hyper::body::Incoming>| {
-        let path = request.uri().path().to_owned();
-        let body = request.into_body().collect().await?.to_bytes();
-        let answer = format!("{path}: {} bytes\n", body.len());
-        Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from(answer))))
-    });
-    let stream = hyper_util::rt::TokioIo::new(stream);
-    let connection = hyper::server::conn::http1::Builder::new().serve_connection(stream, service);
-    connection.await.unwrap();
-}
-
-#[test]
-fn curl_is_served_by_hyper() {
-    run(async {
-        let listener = TcpListener::bind(HERE).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let serving = create_task(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                drop(create_task(http(stream)));
-            }
-        });
-        let curl = to_thread(move || {
-            let mut curl = Command::new("curl")
-                .args(["--silent", "--show-error", "--max-time", "60"])
-                .args(["--data-binary", "@-"])
-                .arg(format!("http://{address}/one"))
-                .arg(format!("http://{address}/two"))
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("curl is there");
-            let mut stdin = curl.stdin.take().unwrap();
-            stdin.write_all(&pattern(300_000)).unwrap();
-            drop(stdin);
-            curl.wait_with_output().unwrap()
-        });
-        let curl = curl.await.unwrap();
-        assert!(curl.status.success());
-        let printed = String::from_utf8(curl.stdout).unwrap();
-        assert_eq!(printed, "/one: 300000 bytes\n/two: 300000 bytes\n");
-        serving.cancel();
-    });
-}
-
-/// A certificate for localhost and its key, both as text.
-fn certificate() -> (Vec<u8>, Vec<u8>) {
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-        ])
-        .args([
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-keyout",
-            "/dev/stdout",
-        ])
-        .args(["-addext", "subjectAltName=DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .output()
-        .expect("openssl is there");
-    assert!(made.status.success(), "{made:?}");
-    let text = String::from_utf8(made.stdout).unwrap();
-    let (key, certificate) = text.split_at(text.find("-----BEGIN CERTIFICATE").unwrap());
-    (certificate.into(), key.into())
-}
-
-#[test]
-fn tls_by_rustls_to_a_server_that_is_not_ours() {
-    use futures_rustls::{
-        TlsAcceptor, TlsConnector,
-        rustls::{
-            ClientConfig, RootCertStore, ServerConfig, StreamOwned,
-            pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
-        },
-    };
-
-    let (certificate, key) = certificate();
-    let key = PrivateKeyDer::from_pem_slice(&key).unwrap();
-    let certificate = CertificateDer::from_pem_slice(&certificate).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).unwrap();
-    let client = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let client = Arc::new(client);
-    let server = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    let server = Arc::new(server);
-    let name = || ServerName::try_from("localhost").unwrap();
-    let much = Arc::new(pattern(500_000));
-
-    // A server in a thread, on std's blocking sockets.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let (config, expected) = (Arc::clone(&server), Arc::clone(&much));
-    let blocking = thread::spawn(move || {
-        use futures_rustls::rustls::ServerConnection;
-        let (stream, _) = listener.accept().unwrap();
-        let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
-        let mut got = vec![0; expected.len()];
-        stream.read_exact(&mut got).unwrap();
-        assert!(got == *expected);
-        stream.write_all(&got).unwrap();
-        stream.conn.send_close_notify();
-        stream.flush().unwrap();
-    });
-    let (config, sent) = (Arc::clone(&client), Arc::clone(&much));
-    run(async move {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let stream = TlsConnector::from(config).connect(name(), stream).await;
-        let mut stream = stream.unwrap();
-        stream.write_all(&sent).await.unwrap();
-        stream.flush().await.unwrap();
-        let mut got = Vec::new();
-        stream.read_to_end(&mut got).await.unwrap();
-        assert!(got == *sent);
-    });
-    blocking.join().unwrap();
-
-    // And both ends on one loop.
-    run(async move {
-        let (one, other) = connected().await;
-        let accepts = create_task(async move {
-            let mut stream = TlsAcceptor::from(server).accept(one).await?;
-            let mut line = [0; 3];
-            stream.read_exact(&mut line).await?;
-            stream.write_all(&line).await?;
-            stream.close().await?;
-            io::Result::Ok(line)
-        });
-        let stream = TlsConnector::from(client).connect(name(), other).await;
-        let mut stream = stream.unwrap();
-        stream.write_all(b"tea").await.unwrap();
-        let mut got = Vec::new();
-        stream.read_to_end(&mut got).await.unwrap();
-        assert_eq!(got, b"tea");
-        assert_eq!(&accepts.await.unwrap().unwrap(), b"tea");
-    });
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Owns: asyncio's streams: opening a connection as a reader and a writer. Leaves out: what is under
-//! them (`wire`), the reader (`reader`), the writer (`writer`) and the server (`server`).
+//! them (`wire`), the reader (`reader`), the writer (`writer`) and the server (`server`), tokio's
+//! traits for them (`compat`).
 //!
 //! asyncio reads ahead of who asks, into the reader's buffer, up to twice its limit. Here it is read
 //! when somebody asks, and what the system keeps meanwhile is what the peer may be ahead: one copy
 //! less, and no flow control but the system's.
 
+#[cfg(feature = "compat")]
+mod compat;
 mod errors;
 mod reader;
 mod server;
