@@ -10,6 +10,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use super::wire::Wire;
@@ -17,6 +18,7 @@ use crate::{
     current,
     locks::{Event, line::Line},
     task::{Task, joiner::Who},
+    time::sleep,
 };
 
 /// When a writer must wait, and until how much is left: asyncio's defaults.
@@ -253,7 +255,8 @@ impl StreamWriter {
     ///
     /// # Errors
     ///
-    /// The system's, with which the connection has ended.
+    /// The system's, with which the connection has ended. `ConnectionReset` if the writer is closed:
+    /// what is written then goes nowhere.
     ///
     /// # Cancelling
     ///
@@ -269,6 +272,15 @@ impl StreamWriter {
     /// # });
     /// ```
     pub async fn drain(&self) -> io::Result<()> {
+        if self.0.closing.get() {
+            // As in asyncio: who writes and drains for ever lets the others have their turn.
+            sleep(Duration::ZERO).await;
+            self.0.outcome()?;
+            if self.0.closed.is_set() {
+                let lost = io::ErrorKind::ConnectionReset;
+                return Err(io::Error::new(lost, "Connection lost"));
+            }
+        }
         while self.0.paused.get() {
             self.0.resumed.wait(|_| ()).await;
         }
