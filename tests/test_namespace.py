@@ -104,6 +104,16 @@ def test_it_is_a_coroutine_function_if_asyncios_is(name):
     assert asks(own) == asks(stock)
 
 
+@pytest.mark.parametrize("name", [name for name in OWN if kind(STOCK[name]) == "class"])
+def test_its_coroutine_methods_are_asyncios(name):
+    own, stock = getattr(roundel, name), STOCK[name]
+
+    def coroutine_methods(of):
+        return {method for method in dir(stock) if inspect.iscoroutinefunction(getattr(of, method, None))}
+
+    assert coroutine_methods(own) == coroutine_methods(stock)
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_it_has_the_same_signature(name):
     own, stock = parameters(getattr(roundel, name)), parameters(STOCK[name])

@@ -230,6 +230,15 @@ impl<T: Native> Builder<T> {
         self
     }
 
+    /// `__aiter__`, in a class whose `__anext__` is a coroutine function.
+    pub fn aiter<F>(mut self, _iter: F) -> Self
+    where
+        F: for<'a> Fn(This<'a, T>) -> PyResult<Option<Obj>> + Copy,
+    {
+        self.slot(ffi::Py_am_aiter, border::unary::<T, F> as *mut c_void);
+        self
+    }
+
     /// `__aiter__` and `__anext__`.
     pub fn async_iter<F, G>(mut self, _iter: F, _next: G) -> Self
     where

@@ -295,6 +295,10 @@ pub fn methods(builder: Builder<StreamReaderCore>) -> Builder<StreamReaderCore> 
         required: 0,
         positional: 0,
     };
+    const NEXT_ARGS: Signature<0> = Signature {
+        function: "StreamReader.__anext__",
+        ..LINE_ARGS
+    };
     builder
         .coroutine(
             "StreamReader.readuntil",
@@ -313,8 +317,13 @@ pub fn methods(builder: Builder<StreamReaderCore>) -> Builder<StreamReaderCore> 
              than the limit: it is dropped.\n\n\
              Cancelling it loses nothing.",
         )
-        .async_iter(
-            |this| Ok(Some(this.object())),
-            |this| start(this, &NEXT, &stock::get().next).map(Some),
+        .aiter(|this| Ok(Some(this.object())))
+        .coroutine(
+            "StreamReader.__anext__",
+            |this, args| {
+                args.parse(this.py(), &NEXT_ARGS)?;
+                start(this, &NEXT, &stock::get().next)
+            },
+            "The next line. StopAsyncIteration at the end.\n\nCancelling it loses nothing.",
         )
 }
