@@ -761,3 +761,62 @@ def test_an_audit_hook_sees_each_child_once(kind):
     """
     ran = subprocess.run([PYTHON, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=25)
     assert (ran.stdout.strip(), ran.stderr) == (repr([("true", ["true", "x"], "/", None)]), "")
+
+
+def test_what_cannot_run_is_tried_once(kind, tmp_path):
+    (tmp_path / "no-format").write_text("no program\n")
+    (tmp_path / "no-format").chmod(0o755)
+    (tmp_path / "no-right").write_text("no program\n")
+    says_where = "noexec:chdir" in subprocess.Popen._execute_child.__code__.co_consts
+    program = f"""
+        import asyncio, os, signal, sys
+        from {"roundel" if kind is not ASYNCIO else "asyncio"} import {
+        "new_event_loop" if kind is not ASYNCIO else "SelectorEventLoop as new_event_loop"
+    }
+
+        async def attempt(program, **options):
+            seen.clear()
+            try:
+                await asyncio.create_subprocess_exec(program, stdout=asyncio.subprocess.PIPE, **options)
+            except OSError as error:
+                told = type(error).__name__, error.errno, error.strerror, error.filename, len(error.args)
+                print(*told, [args[0] for args in seen])
+
+        async def main():
+            await attempt("no-such-program")
+            await attempt("no-right")
+            await attempt("no-format")
+            await attempt("true", cwd="/no/such/folder")
+            await attempt("true", cwd=b"/no/such/folder")
+            await attempt("no-such-program", cwd="/")
+            await attempt("true", process_group=1)
+
+        os.environ["PATH"] += ":" + {str(tmp_path)!r}
+        seen = []
+        sys.addaudithook(lambda event, args: event == "subprocess.Popen" and seen.append(args))
+        before = len(os.listdir("/proc/self/fd"))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(main())
+        try:
+            os.wait()
+        except ChildProcessError:
+            print("no child is left,", len(os.listdir("/proc/self/fd")) - before, "descriptors more")
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(attempt("no-such-program"))
+    """
+    ran = subprocess.run([PYTHON, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=25)
+    assert (ran.stdout.splitlines(), ran.stderr) == (
+        [
+            "FileNotFoundError 2 No such file or directory no-such-program 2 ['no-such-program']",
+            "PermissionError 13 Permission denied no-right 2 ['no-right']",
+            "OSError 8 Exec format error no-format 2 ['no-format']",
+            "FileNotFoundError 2 No such file or directory /no/such/folder 2 ['true']",
+            "FileNotFoundError 2 No such file or directory b'/no/such/folder' 2 ['true']",
+            "FileNotFoundError 2 No such file or directory no-such-program 2 ['no-such-program']",
+            f"PermissionError 1 Operation not permitted None {2 if says_where else 3} ['true']",
+            "no child is left, 0 descriptors more",
+            "FileNotFoundError 2 No such file or directory no-such-program 2 ['no-such-program']",
+        ],
+        "",
+    )

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["start"]
@@ -24,6 +25,11 @@ _KNOWN = (
 )
 # Up to Python 3.13 the last argument says whether the child may borrow the parent's memory until it runs its program.
 _MORE: tuple[bool, ...] = () if sys.version_info >= (3, 14) else (True,)
+
+
+# Whether the child says that it was the folder which it could not enter; if not, it is that whenever it was not the
+# program.
+_NAMES_FOLDER = "noexec:chdir" in getattr(getattr(_execute_child, "__code__", None), "co_consts", ())
 
 
 def _is_known() -> bool:
@@ -123,7 +129,8 @@ class _Popen(_Stock):  # type: ignore[type-arg]
         start_new_session: Any,
         process_group: Any,
     ) -> bool:
-        """Start it. False if it could not be: then nothing is left of the attempt, and Popen's own says why."""
+        """Start it, or raise what Popen raises. False if it could not be and said why in other words than ever: then
+        nothing is left of the attempt, and Popen's own does all of it."""
         files = _files.of(args[0])
         told, telling = os.pipe()
         try:
@@ -162,17 +169,40 @@ class _Popen(_Stock):  # type: ignore[type-arg]
             finally:
                 os.close(telling)
             # Nothing is in it, and its end is there, as soon as the child runs its program.
-            failed = os.read(told, 50000)
+            last_words = b""
+            while part := os.read(told, 50000):
+                last_words += part
         finally:
             os.close(told)
-        if failed:
-            os.waitpid(self.pid, 0)
-            self._child_created = False
-            return False
+        error = None
+        if last_words:
+            with suppress(ChildProcessError):  # where nobody's children are kept until they are asked for
+                self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            error = _why(last_words, args[0], cwd)
+            if error is None:
+                self.returncode, self._child_created = None, False
+                return False
         self._close_pipe_fds(  # type: ignore[attr-defined]
             p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite
         )
+        if error is not None:
+            raise error
         return True
+
+
+def _why(last_words: bytes, program: str, folder: Any) -> OSError | None:
+    """What Popen raises for a child that says this and ends. None if it does not say it as it always has."""
+    match last_words.split(b":", 2):
+        case [b"OSError", number, b""]:
+            names: tuple[Any, ...] = (program,)
+        case [b"OSError", number, b"noexec:chdir"] if _NAMES_FOLDER:
+            names = (folder,)
+        case [b"OSError", number, b"noexec"]:
+            names = () if _NAMES_FOLDER else (folder,)
+        case _:
+            return None
+    code = int(number, 16)
+    return OSError(code, os.strerror(code), *names) if code else None
 
 
 _Environ = type(os.environ)
