@@ -1,5 +1,6 @@
 //! The bytes inside bytes-like objects, borrowed for a moment.
 
+use std::mem::MaybeUninit;
 use std::slice;
 
 use pyo3::ffi;
@@ -13,7 +14,8 @@ pub fn with_bytes<R>(py: Python<'_>, object: &Obj, look: impl FnOnce(&[u8]) -> R
     if let Some(bytes) = of_bytes(object) {
         return Ok(look(bytes));
     }
-    let view = View::new(py, object, ffi::PyBUF_SIMPLE)?;
+    let mut place = MaybeUninit::uninit();
+    let view = View::new(py, &mut place, object, ffi::PyBUF_SIMPLE)?;
     // SAFETY: the view is a contiguous run of `len` bytes until it is released; no Python code runs meanwhile, so
     // nothing writes to it.
     Ok(look(unsafe {
@@ -27,7 +29,8 @@ pub fn with_bytes_mut<R>(
     object: &Obj,
     fill: impl FnOnce(&mut [u8]) -> R,
 ) -> PyResult<R> {
-    let view = View::new(py, object, ffi::PyBUF_WRITABLE)?;
+    let mut place = MaybeUninit::uninit();
+    let view = View::new(py, &mut place, object, ffi::PyBUF_WRITABLE)?;
     // SAFETY: as in `with_bytes`, and the exporter has agreed to writing.
     Ok(fill(unsafe {
         slice::from_raw_parts_mut(view.start(), view.len())
@@ -43,36 +46,45 @@ pub fn part(py: Python<'_>, object: &Obj, from: usize, to: usize) -> PyResult<Ob
     unsafe { Obj::from_owned_or_err(py, ffi::PySequence_GetSlice(object.as_ptr(), from, to)) }
 }
 
-struct View(Box<ffi::Py_buffer>);
+/// The buffer of an object, in the place where the exporter knows it.
+struct View<'a>(&'a mut MaybeUninit<ffi::Py_buffer>);
 
-impl View {
-    fn new(py: Python<'_>, object: &Obj, flags: std::ffi::c_int) -> PyResult<Self> {
-        let mut view = Box::new(ffi::Py_buffer::new());
-        // SAFETY: fills the view or sets an error. The view stays in its box, where the exporter knows it.
-        if unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *view, flags) } < 0 {
+impl<'a> View<'a> {
+    /// On the stack of the caller: the place is borrowed for as long as there is the view, so it stays where it is.
+    fn new(
+        py: Python<'_>,
+        place: &'a mut MaybeUninit<ffi::Py_buffer>,
+        object: &Obj,
+        flags: std::ffi::c_int,
+    ) -> PyResult<Self> {
+        // SAFETY: fills all of the view, or sets an error.
+        if unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), place.as_mut_ptr(), flags) } < 0 {
             return Err(PyErr::fetch(py));
         }
-        Ok(Self(view))
+        Ok(Self(place))
     }
 
     /// Never null, as slices want it: an empty buffer may be.
     fn start(&self) -> *mut u8 {
-        if self.0.buf.is_null() {
+        // SAFETY: filled in `new`.
+        let start = unsafe { self.0.assume_init_ref() }.buf;
+        if start.is_null() {
             std::ptr::dangling_mut()
         } else {
-            self.0.buf.cast()
+            start.cast()
         }
     }
 
     fn len(&self) -> usize {
-        self.0.len as usize
+        // SAFETY: filled in `new`.
+        unsafe { self.0.assume_init_ref() }.len as usize
     }
 }
 
-impl Drop for View {
+impl Drop for View<'_> {
     fn drop(&mut self) {
         // SAFETY: filled in `new`, released once, attached.
-        unsafe { ffi::PyBuffer_Release(&raw mut *self.0) }
+        unsafe { ffi::PyBuffer_Release(self.0.as_mut_ptr()) }
     }
 }
 

@@ -91,7 +91,7 @@ impl Held {
     }
 }
 
-/// Keeps the data, which is not empty, if that may be. If it then is too much, all is sent.
+/// Keeps the data, a `bytes` that is not empty, if that may be. If it then is too much, all is sent.
 ///
 /// What is kept of another transport is sent in any case, before this is.
 pub fn keep(this: This<'_, SocketTransport>, data: &Obj, len: usize) -> PyResult<bool> {
@@ -103,16 +103,12 @@ pub fn keep(this: This<'_, SocketTransport>, data: &Obj, len: usize) -> PyResult
         }
         if !this.held.get() {
             held.send(py)?;
-            if !may_begin(this, event_loop, len) || buffer::of_bytes(data).is_none() {
+            if !may_begin(this, event_loop, len) {
                 return Ok(false);
             }
             held.transport.set(this.object());
             held.bytes.set(0);
             this.held.set(true);
-        } else if buffer::of_bytes(data).is_none() {
-            // It may change.
-            settle(this)?;
-            return Ok(false);
         }
         let bytes = held.bytes.get() + len;
         held.bytes.set(bytes);
@@ -127,6 +123,15 @@ pub fn keep(this: This<'_, SocketTransport>, data: &Obj, len: usize) -> PyResult
         Ok(true)
     });
     kept.unwrap_or(Ok(false))
+}
+
+/// Sends what is kept of any transport: what comes next may change, and is not kept.
+pub fn keep_nothing(this: This<'_, SocketTransport>) -> PyResult<()> {
+    let py = this.py();
+    let sent = this
+        .home
+        .with_ours(py, |event_loop| event_loop.held.send(py));
+    sent.unwrap_or(Ok(()))
 }
 
 fn may_begin(this: This<'_, SocketTransport>, event_loop: This<'_, LoopCore>, len: usize) -> bool {

@@ -1,7 +1,7 @@
 //! From the protocol to the socket: at once if it takes it, else when it will.
 
 use std::ffi::CStr;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
@@ -91,41 +91,69 @@ fn write(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
 
 /// `write(data)`.
 pub fn write_data(this: This<'_, SocketTransport>, data: &Obj) -> PyResult<()> {
-    let py = this.py();
     check_data(this, data)?;
     check_open(this, "write")?;
-    let len = buffer::with_bytes(py, data, <[u8]>::len)?;
-    if len == 0 || is_lost(this)? || held::keep(this, data, len)? {
+    let Some(bytes) = buffer::of_bytes(data) else {
+        return write_changeable(this, data);
+    };
+    if bytes.is_empty() || is_lost(this)? || held::keep(this, data, bytes.len())? {
         return Ok(());
     }
-    let mut sent = 0;
-    if this.unsent.is_empty() {
-        match send(this, data)? {
-            Ok(count) => sent = count,
-            Err(error) if would_block(&error) => {}
-            Err(error) => {
-                close::fatal(this, stdlib::os_error(py, &error), FATAL)?;
-                return Ok(());
-            }
-        }
-        if sent == len {
-            return Ok(());
-        }
-        await_room(this)?;
-    }
-    this.unsent.keep(py, data, sent, len)?;
-    maybe_pause(this)?;
-    Ok(())
+    let sent = may_send(this).then(|| send(this, bytes));
+    follow(this, data, bytes.len(), sent.transpose()?)
 }
 
-fn send(this: This<'_, SocketTransport>, data: &Obj) -> PyResult<std::io::Result<usize>> {
-    let py = this.py();
-    match this.kernel(py) {
-        Some(kernel) => {
-            buffer::with_bytes(py, data, |bytes| kernel.world().send(this.fd.get(), bytes))
-        }
+/// `write(data)` of what may change, and is looked at once.
+fn write_changeable(this: This<'_, SocketTransport>, data: &Obj) -> PyResult<()> {
+    held::keep_nothing(this)?;
+    let (len, sent) = buffer::with_bytes(this.py(), data, |bytes| {
+        let may_send = !bytes.is_empty() && this.lost.get() == 0 && may_send(this);
+        (bytes.len(), may_send.then(|| send(this, bytes)))
+    })?;
+    if len == 0 || is_lost(this)? {
+        return Ok(());
+    }
+    follow(this, data, len, sent.transpose()?)
+}
+
+/// Nothing waits to be sent before.
+fn may_send(this: This<'_, SocketTransport>) -> bool {
+    this.unsent.is_empty()
+}
+
+/// Runs no Python code.
+fn send(this: This<'_, SocketTransport>, bytes: &[u8]) -> PyResult<io::Result<usize>> {
+    match this.kernel(this.py()) {
+        Some(kernel) => Ok(kernel.world().send(this.fd.get(), bytes)),
         None => Err(PyRuntimeError::new_err("Event loop is closed")),
     }
+}
+
+/// Keeps what was not sent; `sent` is what became of trying to.
+fn follow(
+    this: This<'_, SocketTransport>,
+    data: &Obj,
+    len: usize,
+    sent: Option<io::Result<usize>>,
+) -> PyResult<()> {
+    let py = this.py();
+    let count = match sent {
+        None => 0,
+        Some(sent) => {
+            let count = match sent {
+                Ok(count) => count,
+                Err(error) if would_block(&error) => 0,
+                Err(error) => return close::fatal(this, stdlib::os_error(py, &error), FATAL),
+            };
+            if count == len {
+                return Ok(());
+            }
+            await_room(this)?;
+            count
+        }
+    };
+    this.unsent.keep(py, data, count, len)?;
+    maybe_pause(this)
 }
 
 fn writelines(this: This<'_, SocketTransport>, args: Args<'_>) -> PyResult<Obj> {
