@@ -301,6 +301,14 @@ fn carry_out<T>(function: impl FnOnce() -> T, place: &Mutex<Outcome<T>>) {
 
 /// The future of [`run_in_executor`].
 ///
+/// # Errors
+///
+/// [`Error`], as for [`run_in_executor`].
+///
+/// # Cancelling
+///
+/// As for [`run_in_executor`].
+///
 /// ```
 /// roundel::run(async {
 ///     let work = roundel::run_in_executor(None, || 42);

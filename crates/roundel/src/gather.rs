@@ -104,6 +104,27 @@ macro_rules! gather {
 }
 
 /// The future of [`gather`]; `S` is the tasks.
+///
+/// # Errors
+///
+/// [`Error`], of the first task that panicked or was cancelled.
+///
+/// # Cancelling
+///
+/// As for [`gather`].
+///
+/// ```
+/// use roundel::{Gather, Task, create_task};
+///
+/// fn both(a: Task<u8>, b: Task<u8>) -> Gather<(Task<u8>, Task<u8>)> {
+///     (a, b).into()
+/// }
+///
+/// roundel::run(async {
+///     let dishes = both(create_task(async { 1 }), create_task(async { 2 }));
+///     assert_eq!(dishes.await.unwrap(), (1, 2));
+/// });
+/// ```
 #[must_use = "the tasks run; await it to have their results"]
 pub struct Gather<S: Several> {
     tasks: Option<S>,
@@ -111,6 +132,22 @@ pub struct Gather<S: Several> {
 }
 
 /// Tasks that are gathered: a vector of them, or a tuple. Not to be implemented elsewhere.
+///
+/// ```
+/// use roundel::{Error, Gather, Several, create_task};
+///
+/// async fn all<S: Several>(tasks: S) -> Result<S::Results, Error>
+/// where
+///     Gather<S>: From<S>,
+/// {
+///     Gather::from(tasks).await
+/// }
+///
+/// roundel::run(async {
+///     let tasks = (create_task(async { 1 }), create_task(async { "two" }));
+///     assert_eq!(all(tasks).await.unwrap(), (1, "two"));
+/// });
+/// ```
 pub trait Several: Sealed {
     /// Their results.
     type Results;
@@ -217,6 +254,23 @@ impl<S: Several> fmt::Debug for Gather<S> {
 }
 
 /// The future of [`Gather::return_exceptions`].
+///
+/// # Cancelling
+///
+/// As for [`gather`].
+///
+/// ```
+/// use roundel::{GatherOutcomes, Task, create_task, gather_tasks};
+///
+/// fn each(tasks: Vec<Task<u8>>) -> GatherOutcomes<Vec<Task<u8>>> {
+///     gather_tasks(tasks).return_exceptions()
+/// }
+///
+/// roundel::run(async {
+///     let outcomes = each(vec![create_task(async { 1 })]).await;
+///     assert_eq!(outcomes.into_iter().filter_map(Result::ok).collect::<Vec<_>>(), [1]);
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "the tasks run; await it to have their results"]
 pub struct GatherOutcomes<S: Several>(Gather<S>);

@@ -27,15 +27,39 @@ pub trait Items: Default {
     type Item;
 
     /// Adds an item.
+    ///
+    /// ```
+    /// # use roundel::{Items, Lifo};
+    /// let mut items = Lifo::default();
+    /// items.push("tea");
+    /// assert_eq!(items.len(), 1);
+    /// ```
     fn push(&mut self, item: Self::Item);
 
     /// Takes the item that is next.
+    ///
+    /// ```
+    /// # use roundel::{Items, Lowest};
+    /// let mut items = Lowest::default();
+    /// [2, 1].into_iter().for_each(|n| items.push(n));
+    /// assert_eq!((items.pop(), items.pop(), items.pop()), (Some(1), Some(2), None));
+    /// ```
     fn pop(&mut self) -> Option<Self::Item>;
 
     /// How many there are.
+    ///
+    /// ```
+    /// # use roundel::{Fifo, Items};
+    /// assert_eq!(Fifo::<u8>::default().len(), 0);
+    /// ```
     fn len(&self) -> usize;
 
     /// Whether there are none.
+    ///
+    /// ```
+    /// # use roundel::{Fifo, Items};
+    /// assert!(Fifo::<u8>::default().is_empty());
+    /// ```
     fn is_empty(&self) -> bool {
         self.len() == 0
     }

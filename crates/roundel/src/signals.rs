@@ -99,6 +99,13 @@ macro_rules! kinds {
     ($($name:ident $kind:ident $text:literal),*) => {
         $(
             #[doc = $text]
+            ///
+            /// ```
+            /// use roundel::SignalKind;
+            ///
+            #[doc = concat!("let kind = SignalKind::", stringify!($name), ";")]
+            /// assert_eq!(SignalKind::from_raw(kind.as_raw()), kind);
+            /// ```
             pub const $name: Self = Self(Kind::$kind.as_raw());
         )*
     };
@@ -107,8 +114,8 @@ macro_rules! kinds {
 impl SignalKind {
     kinds!(
         SIGHUP HUP "The terminal has gone; to servers: read the configuration again.",
-        SIGINT INT "Ctrl-C.",
-        SIGQUIT QUIT "Ctrl-\\\\.",
+        SIGINT INT "Stop, please: Ctrl-C.",
+        SIGQUIT QUIT "Stop, and leave a dump of the memory: Ctrl-\\\\.",
         SIGTERM TERM "End, please.",
         SIGKILL KILL "The end, at once. It cannot be listened to.",
         SIGSTOP STOP "Stop where you are. It cannot be listened to.",

@@ -116,6 +116,11 @@ impl<E: 'static> TaskGroup<E> {
     ///
     /// Outside of [`run`](crate::run).
     ///
+    /// # Cancelling
+    ///
+    /// Dropping the handle does not cancel the task. To cancel it by the handle is no failure of the
+    /// group's.
+    ///
     /// ```
     /// roundel::run(async {
     ///     let outcome = roundel::task_group(async |group| {

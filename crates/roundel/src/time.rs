@@ -88,6 +88,28 @@ fn nanos(delay: Duration) -> u64 {
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
+///
+/// # Panics
+///
+/// When awaited outside of [`run`](crate::run), or on another loop than it was first awaited on.
+///
+/// # Cancelling
+///
+/// Dropping it takes its timer out.
+///
+/// ```
+/// use roundel::{Sleep, sleep};
+/// use std::time::Duration;
+///
+/// struct Kettle {
+///     boils: Sleep,
+/// }
+///
+/// roundel::run(async {
+///     let kettle = Kettle { boils: sleep(Duration::from_millis(1)) };
+///     kettle.boils.await;
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep(Stage);

@@ -21,6 +21,28 @@ use crate::{
 
 pin_project! {
     /// The future of [`wait_for`].
+    ///
+    /// # Errors
+    ///
+    /// [`TimeoutError`] if it took too long.
+    ///
+    /// # Cancelling
+    ///
+    /// Dropping it drops the future in it.
+    ///
+    /// ```
+    /// use roundel::{Awaited, WaitFor, oneshot, wait_for};
+    /// use std::time::Duration;
+    ///
+    /// fn soon(answer: Awaited<u8>) -> WaitFor<Awaited<u8>> {
+    ///     wait_for(answer, Duration::from_millis(1))
+    /// }
+    ///
+    /// roundel::run(async {
+    ///     let (_answer, question) = oneshot();
+    ///     assert!(soon(question).await.is_err());
+    /// });
+    /// ```
     #[must_use = "futures do nothing unless awaited"]
     pub struct WaitFor<F> {
         #[pin]

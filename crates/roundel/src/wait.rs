@@ -79,6 +79,23 @@ pub fn wait<T>(tasks: impl IntoIterator<Item = Task<T>>, when: ReturnWhen) -> Wa
 }
 
 /// The future of [`wait`].
+///
+/// # Cancelling
+///
+/// As for [`wait`].
+///
+/// ```
+/// use roundel::{ReturnWhen, Task, Wait, create_task, wait};
+///
+/// fn first(tasks: Vec<Task<u8>>) -> Wait<u8> {
+///     wait(tasks, ReturnWhen::FirstCompleted)
+/// }
+///
+/// roundel::run(async {
+///     let (done, pending) = first(vec![create_task(async { 1 })]).await;
+///     assert_eq!((done.len(), pending.len()), (1, 0));
+/// });
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct Wait<T> {
     tasks: Vec<Task<T>>,
@@ -175,7 +192,24 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<
     }
 }
 
-/// What [`as_completed`] gives.
+/// What [`as_completed`] gives: tasks, to be asked for the one that ends next.
+///
+/// ```
+/// use roundel::{AsCompleted, as_completed, create_task};
+///
+/// async fn sum(mut arriving: AsCompleted<u32>) -> u32 {
+///     let mut sum = 0;
+///     while let Some(Ok(n)) = arriving.next().await {
+///         sum += n;
+///     }
+///     sum
+/// }
+///
+/// roundel::run(async {
+///     let tasks = (1..=3).map(|n| create_task(async move { n }));
+///     assert_eq!(sum(as_completed(tasks)).await, 6);
+/// });
+/// ```
 #[must_use = "the tasks run; ask it for their results"]
 pub struct AsCompleted<T> {
     tasks: Vec<Option<Task<T>>>,
@@ -185,6 +219,10 @@ pub struct AsCompleted<T> {
 
 impl<T> AsCompleted<T> {
     /// Waits for the next one to end, and gives its result; None when all have.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], if that one panicked or was cancelled; the others can be asked for all the same.
     ///
     /// # Cancelling
     ///
@@ -257,6 +295,27 @@ pub fn shield<T>(task: Task<T>) -> Shield<T> {
 }
 
 /// The future of [`shield`].
+///
+/// # Errors
+///
+/// As awaiting the [`Task`] gives.
+///
+/// # Cancelling
+///
+/// Nothing is done to the task.
+///
+/// ```
+/// use roundel::{Shield, Task, create_task, shield};
+///
+/// fn whatever_happens(task: Task<u8>) -> Shield<u8> {
+///     shield(task)
+/// }
+///
+/// roundel::run(async {
+///     let saving = whatever_happens(create_task(async { 1 }));
+///     assert_eq!(saving.await.unwrap(), 1);
+/// });
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct Shield<T> {
     task: Task<T>,

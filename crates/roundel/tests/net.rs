@@ -3,10 +3,13 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::pending,
+    future::{Future, pending},
     io::{ErrorKind, Read as _},
     net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     rc::Rc,
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -438,6 +441,49 @@ fn a_socket_that_outlives_its_loop_can_be_dropped() {
         .unwrap();
     drop(runtime);
     drop(stream);
+}
+
+#[test]
+fn what_is_awaited_outside_of_its_loop_says_what_it_is() {
+    fn message<T>(future: impl Future<Output = T>) -> String {
+        let context = &mut Context::from_waker(Waker::noop());
+        let mut future = pin!(future);
+        let poll = AssertUnwindSafe(|| drop(future.as_mut().poll(context)));
+        let payload = catch_unwind(poll).unwrap_err();
+        match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => (*payload.downcast::<&str>().unwrap()).to_owned(),
+        }
+    }
+    let outside = |name: &str, text: &str| {
+        let start = format!("roundel::net::{name} was called outside of roundel::run: ");
+        assert!(text.starts_with(&start), "{text}");
+    };
+    let stream = || run(async { UnixStream::pair().unwrap().0 });
+    outside("UnixStream::read", &message(stream().read(&mut [0])));
+    outside("UnixStream::write", &message(stream().write(b"tea")));
+    let (mut reader, writer): (StreamReader, StreamWriter) = stream().into();
+    outside("UnixStream::read", &message(reader.readline()));
+    outside(
+        "UnixStream::write",
+        &message(async { writer.write(b"tea") }),
+    );
+    let listener = run(async { TcpListener::bind(HERE).await.unwrap() });
+    outside("TcpListener::accept", &message(listener.accept()));
+    outside(
+        "TcpStream::connect",
+        &message(TcpStream::connect((
+            Ipv4Addr::LOCALHOST.to_string().as_str(),
+            1,
+        ))),
+    );
+    let socket = run(async { UdpSocket::bind(HERE).await.unwrap() });
+    outside("UdpSocket::recv", &message(socket.recv(&mut [0])));
+    let stream = stream();
+    let mut other = roundel::Runtime::new().unwrap();
+    let outcome = other.run(async move { stream.read(&mut [0]).await });
+    let text = outcome.unwrap_err().to_string();
+    assert!(text.contains("was taken to another loop"), "{text}");
 }
 
 #[test]

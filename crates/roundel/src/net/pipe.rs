@@ -17,10 +17,13 @@ use crate::world::World;
 /// of its input when the other end is closed, not when the last handle to it is dropped.
 pub(crate) struct Pipe(RefCell<Option<Source>>);
 
+#[cfg(not(loom))]
+const USES: super::source::Uses = ["net::StreamReader::read", "net::StreamWriter::write"];
+
 impl Pipe {
     #[cfg(not(loom))]
     pub(crate) fn new(name: &str, fd: std::os::fd::OwnedFd) -> io::Result<Self> {
-        Ok(Self(RefCell::new(Some(Source::new(name, fd)?))))
+        Ok(Self(RefCell::new(Some(Source::new(name, USES, fd)?))))
     }
 
     fn poll_io<T>(

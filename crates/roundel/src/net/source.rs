@@ -159,7 +159,11 @@ pub(crate) struct Source {
     fd: OwnedFd,
     /// Whose loop it is: the one that runs when it is made.
     of: u32,
+    uses: Uses,
 }
+
+/// What reading and writing are called, for who does it where no loop runs.
+pub(crate) type Uses = [&'static str; 2];
 
 impl Source {
     /// A descriptor for the running loop.
@@ -167,7 +171,7 @@ impl Source {
     /// # Errors
     ///
     /// In a world made from a seed, which has no descriptors.
-    pub(crate) fn new(name: &str, fd: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(name: &str, uses: Uses, fd: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         let of = current::with(name, |core| match core.event_loop().world().is_made_up() {
             false => Ok(core.id()),
@@ -184,6 +188,7 @@ impl Source {
             }),
             fd,
             of,
+            uses,
         })
     }
 
@@ -210,7 +215,7 @@ impl Source {
                 return Poll::Pending;
             }
             self.state.in_a_row.set(in_a_row);
-            let outcome = current::with("net", |core| {
+            let outcome = current::with(self.use_of(side), |core| {
                 self.check(core);
                 io(core.event_loop().world(), self.fd.as_raw_fd())
             });
@@ -232,7 +237,7 @@ impl Source {
         if !half.ready.get() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let outcome = current::with("net", |core| {
+        let outcome = current::with(self.use_of(side), |core| {
             self.check(core);
             io(core.event_loop().world(), self.fd.as_raw_fd())
         });
@@ -278,7 +283,7 @@ impl Source {
 
     fn watch(&self, side: Side) -> io::Result<()> {
         let fd = self.fd.as_raw_fd();
-        let before = current::with("net", |core| {
+        let before = current::with(self.use_of(side), |core| {
             self.check(core);
             core.watched().put(fd, &self.state);
             let callback = Callback::Source(fd, side);
@@ -290,6 +295,15 @@ impl Source {
         drop(before);
         self.state.half(side).watched.set(true);
         Ok(())
+    }
+
+    #[inline]
+    fn use_of(&self, side: Side) -> &'static str {
+        let [read, write] = self.uses;
+        match side {
+            Side::Read => read,
+            Side::Write => write,
+        }
     }
 
     #[inline]

@@ -10,14 +10,14 @@ use std::{
 use roundel_core::Net;
 use rustix::net::Shutdown as How;
 
-use super::source::{Side, Source};
+use super::source::{Side, Source, Uses};
 
 /// A connection.
 pub(crate) struct Connection(pub(crate) Source);
 
 impl Connection {
-    pub(crate) fn new(name: &str, fd: OwnedFd) -> io::Result<Self> {
-        Source::new(name, fd).map(Self)
+    pub(crate) fn new(name: &str, uses: Uses, fd: OwnedFd) -> io::Result<Self> {
+        Source::new(name, uses, fd).map(Self)
     }
 
     pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -71,6 +71,11 @@ macro_rules! connection {
             ///
             /// The system's.
             ///
+            /// # Panics
+            ///
+            /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+            /// on.
+            ///
             /// # Cancelling
             ///
             /// Nothing is lost.
@@ -94,6 +99,11 @@ macro_rules! connection {
             ///
             /// The system's.
             ///
+            /// # Panics
+            ///
+            /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+            /// on.
+            ///
             /// # Cancelling
             ///
             /// Nothing was written.
@@ -114,6 +124,11 @@ macro_rules! connection {
             /// # Errors
             ///
             /// The system's.
+            ///
+            /// # Panics
+            ///
+            /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+            /// on.
             ///
             /// # Cancelling
             ///

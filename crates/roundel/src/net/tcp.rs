@@ -19,7 +19,7 @@ use rustix::{
 
 use super::{
     addresses::{ToAddresses, first_of},
-    source::{Side, Source},
+    source::{Side, Source, Uses},
     stream::{Connection, connection},
 };
 
@@ -40,6 +40,8 @@ use super::{
 /// });
 /// ```
 pub struct TcpStream(Connection);
+
+const USES: Uses = ["net::TcpStream::read", "net::TcpStream::write"];
 
 connection!(
     TcpStream,
@@ -95,12 +97,12 @@ impl TcpStream {
     /// });
     /// ```
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
-        Self::new("TcpStream::from_std", stream.into())
+        Self::new("net::TcpStream::from_std", stream.into())
     }
 
     fn new(name: &str, fd: OwnedFd) -> io::Result<Self> {
         sockopt::set_tcp_nodelay(&fd, true)?;
-        Connection::new(name, fd).map(Self)
+        Connection::new(name, USES, fd).map(Self)
     }
 
     /// The other end's address.
@@ -147,7 +149,7 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = socket_with(family, SocketType::STREAM, flags, None)?;
-    let stream = TcpStream::new("TcpStream::connect", fd)?;
+    let stream = TcpStream::new("net::TcpStream::connect", fd)?;
     match connect(&stream, &address) {
         Ok(()) => return Ok(stream),
         Err(Errno::INPROGRESS | Errno::INTR) => {}
@@ -227,7 +229,12 @@ impl TcpListener {
     /// });
     /// ```
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
-        Source::new("TcpListener::from_std", listener.into()).map(Self)
+        Source::new(
+            "net::TcpListener::from_std",
+            ["net::TcpListener::accept"; 2],
+            listener.into(),
+        )
+        .map(Self)
     }
 
     /// Waits for a connection; gives it, and from where it comes.
@@ -235,6 +242,11 @@ impl TcpListener {
     /// # Errors
     ///
     /// The system's.
+    ///
+    /// # Panics
+    ///
+    /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+    /// on.
     ///
     /// # Cancelling
     ///
@@ -251,7 +263,7 @@ impl TcpListener {
     /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (fd, from) = self.0.io(Side::Read, Net::accept).await?;
-        let stream = TcpStream::new("TcpListener::accept", fd)?;
+        let stream = TcpStream::new("net::TcpListener::accept", fd)?;
         let from = match from {
             Address::V4(from) => from.into(),
             Address::V6(from) => from.into(),

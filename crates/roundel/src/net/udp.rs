@@ -7,7 +7,7 @@ use rustix::net::{connect, getsockname};
 
 use super::{
     addresses::{ToAddresses, first_of},
-    source::{Side, Source},
+    source::{Side, Source, Uses},
 };
 
 /// A socket for datagrams.
@@ -25,6 +25,8 @@ use super::{
 /// });
 /// ```
 pub struct UdpSocket(Source);
+
+const USES: Uses = ["net::UdpSocket::recv", "net::UdpSocket::send"];
 
 impl UdpSocket {
     /// Takes an address; port 0 is any that is free.
@@ -50,7 +52,7 @@ impl UdpSocket {
     pub async fn bind(at: impl ToAddresses) -> io::Result<Self> {
         first_of(at, async |address| {
             let socket = std::net::UdpSocket::bind(address)?;
-            Source::new("UdpSocket::bind", socket.into()).map(Self)
+            Source::new("net::UdpSocket::bind", USES, socket.into()).map(Self)
         })
         .await
     }
@@ -60,6 +62,10 @@ impl UdpSocket {
     /// # Errors
     ///
     /// The system's.
+    ///
+    /// # Panics
+    ///
+    /// When awaited outside of [`run`](crate::run), if a name is to be looked up.
     ///
     /// # Cancelling
     ///
@@ -88,6 +94,11 @@ impl UdpSocket {
     ///
     /// The system's; also one that an earlier datagram has caused.
     ///
+    /// # Panics
+    ///
+    /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+    /// on.
+    ///
     /// # Cancelling
     ///
     /// Nothing was sent.
@@ -111,6 +122,11 @@ impl UdpSocket {
     /// # Errors
     ///
     /// The system's.
+    ///
+    /// # Panics
+    ///
+    /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+    /// on.
     ///
     /// # Cancelling
     ///
@@ -139,6 +155,11 @@ impl UdpSocket {
     ///
     /// The system's.
     ///
+    /// # Panics
+    ///
+    /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+    /// on.
+    ///
     /// # Cancelling
     ///
     /// No datagram is lost.
@@ -161,6 +182,11 @@ impl UdpSocket {
     /// # Errors
     ///
     /// The system's.
+    ///
+    /// # Panics
+    ///
+    /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+    /// on.
     ///
     /// # Cancelling
     ///

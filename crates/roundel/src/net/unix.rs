@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use super::{
-    source::{Side, Source},
+    source::{Side, Source, Uses},
     stream::{Connection, connection},
 };
 
@@ -32,6 +32,8 @@ use super::{
 /// });
 /// ```
 pub struct UnixStream(Connection);
+
+const USES: Uses = ["net::UnixStream::read", "net::UnixStream::write"];
 
 connection!(
     UnixStream,
@@ -69,7 +71,7 @@ impl UnixStream {
         let address = SocketAddrUnix::new(path.as_ref())?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        let stream = Self(Connection::new("UnixStream::connect", fd)?);
+        let stream = Self(Connection::new("net::UnixStream::connect", USES, fd)?);
         match connect(&stream, &address) {
             Ok(()) => return Ok(stream),
             Err(Errno::INPROGRESS | Errno::INTR) => {}
@@ -117,7 +119,7 @@ impl UnixStream {
     /// });
     /// ```
     pub fn from_std(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
-        Connection::new("UnixStream::from_std", stream.into()).map(Self)
+        Connection::new("net::UnixStream::from_std", USES, stream.into()).map(Self)
     }
 }
 
@@ -183,7 +185,12 @@ impl UnixListener {
     /// });
     /// ```
     pub fn from_std(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
-        Source::new("UnixListener::from_std", listener.into()).map(Self)
+        Source::new(
+            "net::UnixListener::from_std",
+            ["net::UnixListener::accept"; 2],
+            listener.into(),
+        )
+        .map(Self)
     }
 
     /// Waits for a connection.
@@ -191,6 +198,11 @@ impl UnixListener {
     /// # Errors
     ///
     /// The system's.
+    ///
+    /// # Panics
+    ///
+    /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+    /// on.
     ///
     /// # Cancelling
     ///
@@ -209,7 +221,7 @@ impl UnixListener {
     /// ```
     pub async fn accept(&self) -> io::Result<UnixStream> {
         let (fd, _) = self.0.io(Side::Read, Net::accept).await?;
-        Connection::new("UnixListener::accept", fd).map(UnixStream)
+        Connection::new("net::UnixListener::accept", USES, fd).map(UnixStream)
     }
 }
 

@@ -136,7 +136,11 @@ impl Pidfd {
             Err(_) => return Ok(None),
         }
         Ok(Some(Self {
-            source: RefCell::new(Some(Source::new("process", fd)?)),
+            source: RefCell::new(Some(Source::new(
+                "process::Command::spawn",
+                ["process::Process::wait"; 2],
+                fd,
+            )?)),
             end: Cell::new(None),
         }))
     }
@@ -150,8 +154,6 @@ impl Pidfd {
         if let Some(end) = self.end.get() {
             return Poll::Ready(Ok(end));
         }
-        // With a name that says more than the source's.
-        current::with("process::Process::wait", |_| ());
         let end = match &*self.source.borrow() {
             Some(source) => ready!(source.poll_io(Side::Read, context, |_, _| {
                 fetch(by(source)).ok_or_else(|| io::ErrorKind::WouldBlock.into())

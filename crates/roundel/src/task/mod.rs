@@ -72,6 +72,11 @@ use state::{Cancel, Release};
 ///
 /// Outside of [`run`](crate::run).
 ///
+/// # Cancelling
+///
+/// Dropping the handle does not cancel the task: it goes on. [`Task::cancel`] does, and so does
+/// cancelling the one that awaits it.
+///
 /// ```
 /// roundel::run(async {
 ///     let task = roundel::create_task(async { 6 * 7 });

@@ -100,6 +100,24 @@ pub(crate) async fn ask_again() {
 
 pin_project! {
     /// The future of [`catch_cancelled`].
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`], if a cancel request was delivered in it.
+    ///
+    /// # Cancelling
+    ///
+    /// Dropping it drops the future in it.
+    ///
+    /// ```
+    /// use roundel::{CatchCancelled, Sleep, catch_cancelled, sleep};
+    /// use std::time::Duration;
+    ///
+    /// fn pause() -> CatchCancelled<Sleep> {
+    ///     catch_cancelled(sleep(Duration::ZERO))
+    /// }
+    /// assert_eq!(roundel::run(async { pause().await }), Ok(()));
+    /// ```
     #[must_use = "futures do nothing unless awaited"]
     pub struct CatchCancelled<F> {
         scope: Entry,

@@ -117,6 +117,11 @@ impl StreamReader {
     ///
     /// The system's.
     ///
+    /// # Panics
+    ///
+    /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+    /// on.
+    ///
     /// # Cancelling
     ///
     /// Nothing is lost.
@@ -142,6 +147,11 @@ impl StreamReader {
     /// # Errors
     ///
     /// The system's.
+    ///
+    /// # Panics
+    ///
+    /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+    /// on.
     ///
     /// # Cancelling
     ///
@@ -180,6 +190,11 @@ impl StreamReader {
     ///
     /// [`ReadError::Incomplete`], with what there was, if the peer's end comes first; the system's.
     ///
+    /// # Panics
+    ///
+    /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+    /// on.
+    ///
     /// # Cancelling
     ///
     /// Nothing is lost.
@@ -212,7 +227,7 @@ impl StreamReader {
     ///
     /// # Panics
     ///
-    /// If the separator is empty.
+    /// If the separator is empty; as [`read`](StreamReader::read).
     ///
     /// # Cancelling
     ///
@@ -259,6 +274,11 @@ impl StreamReader {
     ///
     /// [`ReadError::Limit`] if the line is longer than the limit: it is dropped, or what has come of
     /// it; the system's.
+    ///
+    /// # Panics
+    ///
+    /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+    /// on.
     ///
     /// # Cancelling
     ///

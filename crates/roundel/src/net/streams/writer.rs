@@ -96,7 +96,7 @@ impl Outgoing {
         }
         if !self.flushing.replace(true) {
             let this = Rc::clone(self);
-            let task = Task::new(current::with("StreamWriter::write", |core| {
+            let task = Task::new(current::with("net::StreamWriter::write", |core| {
                 core.create_task(async move { this.flush().await })
             }));
             task.set_name("StreamWriter");
@@ -257,6 +257,11 @@ impl StreamWriter {
     ///
     /// The system's, with which the connection has ended. `ConnectionReset` if the writer is closed:
     /// what is written then goes nowhere.
+    ///
+    /// # Panics
+    ///
+    /// When awaited outside of [`run`](crate::run), or on another loop than the one that it was made
+    /// on.
     ///
     /// # Cancelling
     ///
