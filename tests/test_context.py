@@ -505,6 +505,42 @@ def test_no_step_leaves_its_context_behind(loop, run):
     assert seen.count("outside") == 12
 
 
+def test_no_step_leaves_a_context_of_its_tasks_own_behind(loop, run):
+    """Whoever comes next finds the thread outside of it, and may enter it."""
+    contexts = {name: contextvars.copy_context() for name in "ab"}
+    seen = []
+
+    def look():
+        seen.append(("callback", var.get(), *[context.run(var.get) for context in contexts.values()]))
+
+    async def child(name, steps):
+        var.set(name)
+        for _ in range(steps):
+            seen.append((name, var.get()))
+            loop.call_soon(look, context=outside)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            seen.append((name, var.get()))
+
+    async def fails():
+        var.set("fails")
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    outside = contextvars.copy_context()
+    for steps in (2, 3):
+        tasks = [loop.create_task(child(name, steps), context=contexts[name]) for name in "ab"]
+        failing = loop.create_task(fails(), context=contexts["a"])
+        run(asyncio.wait([*tasks, failing]))
+        assert type(failing.exception()) is ZeroDivisionError
+        assert var.get() == "outside"
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        assert (var.get(), contexts["b"].run(var.get)) == ("outside", "b")
+    assert {value for who, value, *_ in seen if who == "callback"} == {"outside"}
+    assert {tuple(inside) for who, *inside in seen if who == "b"} == {("b",)}
+
+
 def test_a_clock_of_the_programs_own_is_asked_outside_of_the_tasks(kind):
     seen = set()
 

@@ -347,6 +347,43 @@ def test_the_bound_ends_of_a_block_are_methods(run, classes):
     run(main())
 
 
+def test_a_bound_end_of_a_block_that_is_called_and_dropped(run, classes):
+    """It is the call's coroutine then; one that somebody has goes on being a method."""
+    name, leave = "__aenter__", "__aexit__"
+
+    async def main():
+        lock = classes.Lock()
+        entering = getattr(lock, name)()
+        assert not isinstance(entering, types.MethodType)
+        assert not callable(entering)
+        assert entering.__qualname__.endswith("__aenter__")
+        assert await entering is None
+        lock.release()
+        with pytest.raises(TypeError):
+            getattr(lock, name)(5)
+        enter = getattr(lock, name)
+        watch = weakref.ref(enter)
+        first, second = enter(), enter()
+        assert first is not second
+        await first
+        second.close()
+        assert watch() is enter
+        assert enter.__self__ is lock
+        del enter
+        assert watch() is None
+        lock.release()
+        for _ in range(3):
+            async with lock:
+                assert lock.locked()
+        calls = [getattr(lock, leave)(None, None, None) for _ in range(2)]
+        await lock.acquire()
+        await calls[0]
+        assert not lock.locked()
+        calls[1].close()
+
+    run(main())
+
+
 def test_a_derived_class_is_asked_by_the_private_names(run, classes):
     """What asyncio's methods call in their turn is called where a derived class, or an instance, has its own."""
 

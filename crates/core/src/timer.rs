@@ -8,6 +8,9 @@
 //! add up. A slot is used again at once: an entry is alive only if its sequence number is the
 //! slot's. Sequence numbers are short, to keep entries at two words; when they run out, those that
 //! are pending are numbered anew.
+//!
+//! The newest entry stands beside the heap until the next one comes: a deadline is mostly set and
+//! taken back before another is, and then never gets into the heap.
 
 use std::{cmp::Reverse, collections::BinaryHeap, mem};
 
@@ -40,6 +43,8 @@ impl TimerKey {
 
 pub(crate) struct Timers<C> {
     heap: BinaryHeap<Reverse<Entry>>,
+    /// Never a dead one.
+    newest: Option<Entry>,
     slots: Vec<Slot<C>>,
     free: Vec<u32>,
     live: usize,
@@ -70,6 +75,7 @@ impl<C> Timers<C> {
     pub(crate) fn new() -> Self {
         Self {
             heap: BinaryHeap::new(),
+            newest: None,
             slots: Vec::new(),
             free: Vec::new(),
             live: 0,
@@ -105,7 +111,10 @@ impl<C> Timers<C> {
             });
             index
         };
-        self.heap.push(Reverse(Entry { when, seq, index }));
+        let entry = Entry { when, seq, index };
+        if let Some(before) = self.newest.replace(entry) {
+            self.heap.push(Reverse(before));
+        }
         self.live += 1;
         self.key(index)
     }
@@ -123,7 +132,11 @@ impl<C> Timers<C> {
             return None;
         }
         let callback = self.empty(key.index);
-        self.drop_dead();
+        if self.newest.is_some_and(|newest| newest.index == key.index) {
+            self.newest = None;
+        } else {
+            self.drop_dead();
+        }
         callback
     }
 
@@ -146,22 +159,38 @@ impl<C> Timers<C> {
     }
 
     /// When the first pending timer is due.
+    #[inline]
     pub(crate) fn next_when(&mut self) -> Option<Instant> {
+        self.first().map(|(entry, _)| entry.when)
+    }
+
+    /// The first that is pending, and whether it is the newest.
+    #[inline]
+    fn first(&mut self) -> Option<(Entry, bool)> {
+        let newest = self.newest.map(|newest| (newest, true));
         while let Some(&Reverse(entry)) = self.heap.peek() {
             if self.slots[entry.index as usize].holds(entry.seq) {
-                return Some(entry.when);
+                return match newest {
+                    Some((newest, _)) if newest < entry => Some((newest, true)),
+                    Some(_) | None => Some((entry, false)),
+                };
             }
             self.heap.pop();
         }
-        None
+        newest
     }
 
     /// Takes the first timer that is due at `now`.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(TimerKey, C)> {
-        if self.next_when()? > now {
+        let (Entry { when, index, .. }, is_newest) = self.first()?;
+        if when > now {
             return None;
         }
-        let Reverse(Entry { index, .. }) = self.heap.pop()?;
+        if is_newest {
+            self.newest = None;
+        } else {
+            self.heap.pop();
+        }
         let callback = self.empty(index)?;
         Some((self.key(index), callback))
     }
@@ -189,6 +218,9 @@ impl<C> Timers<C> {
     /// Gives those that are pending the first sequence numbers, in the order they have.
     #[cold]
     fn renumber(&mut self) {
+        if let Some(newest) = self.newest.take() {
+            self.heap.push(Reverse(newest));
+        }
         let mut entries: Vec<Entry> = mem::take(&mut self.heap)
             .into_iter()
             .map(|Reverse(entry)| entry)
@@ -205,7 +237,7 @@ impl<C> Timers<C> {
     }
 
     fn drop_dead(&mut self) {
-        let dead = self.heap.len() - self.live;
+        let dead = self.heap.len() + usize::from(self.newest.is_some()) - self.live;
         if dead > DEAD_TOLERATED && dead > self.heap.len() / 2 {
             self.heap
                 .retain(|&Reverse(Entry { seq, index, .. })| self.slots[index as usize].holds(seq));
@@ -225,16 +257,41 @@ mod tests {
             .collect();
         for n in 0..100_000 {
             let key = timers.add(Instant::from_nanos(1_000_000 - n), n);
+            let next = timers.add(Instant::from_nanos(2_000_000 - n), n);
             assert_eq!(timers.cancel(key), Some(n));
+            assert_eq!(timers.cancel(next), Some(n));
             assert!(
                 timers.heap.len() <= 2 * DEAD_TOLERATED,
                 "at {n}: {}",
                 timers.heap.len()
             );
         }
-        assert_eq!(timers.slots.len(), 11);
+        assert_eq!(timers.slots.len(), 12);
         assert!(keep.iter().all(|&key| timers.is_pending(key)));
         assert_eq!(timers.drain(), (0..10).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn the_newest_timer_takes_its_turn_among_the_others() {
+        let mut timers = Timers::new();
+        let at = Instant::from_nanos;
+        for (when, name) in [(5, "third"), (1, "first"), (5, "fourth"), (3, "second")] {
+            timers.add(at(when), name);
+        }
+        assert_eq!(timers.heap.len(), 3);
+        let late = timers.add(at(9), "late");
+        assert_eq!(timers.next_when(), Some(at(1)));
+        assert_eq!(timers.cancel(late), Some("late"));
+        assert_eq!((timers.heap.len(), timers.len()), (4, 4));
+        let first = timers.add(at(0), "now");
+        assert_eq!(timers.next_when(), Some(at(0)));
+        assert_eq!(timers.pop_due(at(0)), Some((first, "now")));
+        assert_eq!(timers.pop_due(at(0)), None);
+        timers.add(at(5), "fifth");
+        assert_eq!(
+            timers.drain(),
+            ["first", "second", "third", "fourth", "fifth"]
+        );
     }
 
     #[test]
@@ -247,7 +304,7 @@ mod tests {
         assert_eq!(timers.cancel(keys[2]), Some(2));
         timers.next_seq = u32::MAX;
         let late = timers.add(at(0), 10);
-        assert_eq!((timers.next_seq, timers.heap.len()), (10, 10));
+        assert_eq!((timers.next_seq, timers.heap.len()), (10, 9));
         assert_eq!(late.index, keys[2].index);
         assert_eq!(timers.cancel(keys[2]), None);
         assert!(timers.is_pending(late));

@@ -163,7 +163,11 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
 
     fn collect_due_timers(&self) {
         let timers = &mut *self.timers.borrow_mut();
-        if timers.len() == 0 {
+        let Some(first) = timers.next_when() else {
+            return;
+        };
+        // Mostly they are for much later, and the clock need not be looked at.
+        if !self.world.may_be(first) {
             return;
         }
         let now = self.world.now();

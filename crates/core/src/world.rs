@@ -22,6 +22,13 @@ use crate::{
 pub trait Clock {
     /// The time now; never earlier than what was returned before.
     fn now(&self) -> Instant;
+
+    /// Whether it may be `when` by now: false only if that is ahead, as far as can be told for less
+    /// than a look at the clock costs. A world's answer may come from a moment ago.
+    #[inline]
+    fn may_be(&self, when: Instant) -> bool {
+        self.now() >= when
+    }
 }
 
 /// Which sources are ready.

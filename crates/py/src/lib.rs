@@ -91,7 +91,6 @@ fn _keep_no_more(py: Python<'_>) {
     future::keep_no_more(py);
     task::keep_no_more(py);
     timeout::keep_no_more(py);
-    ffi::bound_coroutine::keep_no_more(py);
 }
 
 #[pymodule]
@@ -107,8 +106,9 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ffi::records::prepare(py, &stdlib::get().task, &stdlib::get().future);
     ffi::context::prepare(py);
     ffi::place::prepare(py);
+    ffi::collector::prepare(py);
     task::prepare();
-    wait::prepare();
+    wait::prepare(py);
     combine::prepare(py)?;
     timeout::prepare(py)?;
     work::prepare(py)?;

@@ -141,11 +141,26 @@ impl OsWorld {
 
 impl Clock for OsWorld {
     fn now(&self) -> Instant {
-        let now = clock_gettime(ClockId::Monotonic);
-        // The monotonic clock starts at some boot and does not show negative times.
-        #[allow(clippy::cast_sign_loss)]
-        Instant::from_nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+        shown_by(ClockId::Monotonic)
     }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn may_be(&self, when: Instant) -> bool {
+        when <= shown_by(ClockId::MonotonicCoarse).saturating_add(COARSE_LAG)
+    }
+}
+
+/// By how much the time of the last clock tick is thought to be behind: a tick is up to 10 ms, and
+/// a virtual machine may not have run for a while. What is nearer is looked at with the clock
+/// itself. Should a tick be later than this, so is a timer, by as much.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const COARSE_LAG: Duration = Duration::from_millis(100);
+
+fn shown_by(clock: ClockId) -> Instant {
+    let now = clock_gettime(clock);
+    // The monotonic clock starts at some boot and does not show negative times.
+    #[allow(clippy::cast_sign_loss)]
+    Instant::from_nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
 }
 
 impl Poll for OsWorld {

@@ -6,7 +6,7 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
-use roundel_core::TimerKey;
+use roundel_core::{Clock as _, TimerKey};
 
 use super::{Callback, Home, LoopCore, instant, time};
 use crate::combine::AsCompleted;
@@ -113,12 +113,14 @@ impl Alarm {
         seconds: f64,
         target: This<'_, T>,
     ) -> PyResult<bool> {
-        if event_loop.own_timers.get() || event_loop.own_clock.get() || seconds <= time(event_loop)?
-        {
+        if event_loop.own_timers.get() || event_loop.own_clock.get() {
             return Ok(false);
         }
-        let callback = Callback::Due(target.object());
-        let key = event_loop.kernel()?.call_at(instant(seconds), callback);
+        let (kernel, when) = (event_loop.kernel()?, instant(seconds));
+        if kernel.world().may_be(when) && seconds <= time(event_loop)? {
+            return Ok(false);
+        }
+        let key = kernel.call_at(when, Callback::Due(target.object()));
         self.0.set(Held::Number(number_of(key)));
         Ok(true)
     }

@@ -7,7 +7,8 @@
 //! stays from then on, as does whatever has set something.
 //!
 //! Between two steps of a turn nothing of a program runs. So after a step of a task that goes on, the copy stays entered,
-//! and the next step that shares the snapshot finds itself in it. Whatever else is to come leaves it first.
+//! and the next step that shares the snapshot finds itself in it. So does the context of a task that has its own, for that
+//! task's next step: the one that `run()` is given drives much of a program. Whatever else is to come leaves it first.
 //!
 //! Owns: the snapshot and the copy of a loop ([`Contexts`]), the context of one handle or task ([`RunContext`]). Nothing
 //! is kept alive longer than by copies for each: a snapshot that nobody has any more goes.
@@ -26,18 +27,34 @@ pub struct Contexts {
     snapshot: Slot,
     /// A copy of `snapshot` that nobody else has.
     working: Slot,
-    /// Whether `working` is entered: after a step, until anything but the next one comes.
-    stays: Cell<bool>,
+    /// One that is no copy of ours, and entered.
+    own: Slot,
+    /// What is entered: after a step, until anything but the next one comes.
+    stays: Cell<Stays>,
+}
+
+/// A context that is entered between two steps.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Stays {
+    #[default]
+    None,
+    /// `working`
+    Working,
+    /// `own`
+    Own,
 }
 
 impl Contexts {
     /// Leaves what the last step has left entered.
     #[inline]
     pub fn leave(&self) {
-        if self.stays.take()
-            && let Some(working) = self.working.get()
-        {
-            drop(Entered::again(&working));
+        let left = match self.stays.take() {
+            Stays::None => return,
+            Stays::Working => self.working.get(),
+            Stays::Own => self.own.take(),
+        };
+        if let Some(context) = left {
+            drop(Entered::again(&context));
         }
     }
 
@@ -112,6 +129,7 @@ impl Contexts {
     pub fn traverse(&self, visitor: &mut Visitor<'_>) {
         visitor.slot(&self.snapshot);
         visitor.slot(&self.working);
+        visitor.slot(&self.own);
     }
 }
 
@@ -179,16 +197,50 @@ impl RunContext {
         body: impl FnOnce() -> PyResult<R>,
     ) -> PyResult<Option<R>> {
         if let Some(event_loop) = event_loop {
-            if self.0.mark() == SNAPSHOT {
-                return self.run_in_copy(py, &event_loop.contexts, may_stay, body);
+            match self.0.mark() {
+                SNAPSHOT => return self.run_in_copy(py, &event_loop.contexts, may_stay, body),
+                OWN => return self.run_in_own(py, &event_loop.contexts, may_stay, body),
+                _ => event_loop.contexts.leave(),
             }
-            event_loop.contexts.leave();
         }
         if self.0.is_empty() {
             return Ok(None);
         }
         let context = self.show(py)?;
         context::run(py, &context, body).map(Some)
+    }
+
+    /// In the context that it has and keeps.
+    #[inline]
+    fn run_in_own<R>(
+        &self,
+        py: Python<'_>,
+        contexts: &Contexts,
+        may_stay: impl FnOnce() -> bool,
+        body: impl FnOnce() -> PyResult<R>,
+    ) -> PyResult<Option<R>> {
+        let Some(context) = self.0.get() else {
+            contexts.leave();
+            return Ok(None);
+        };
+        let is_in = contexts.stays.get() == Stays::Own && contexts.own.as_ptr() == context.as_ptr();
+        let entered = if is_in {
+            contexts.stays.set(Stays::None);
+            drop(contexts.own.take());
+            Entered::again(&context)
+        } else {
+            contexts.leave();
+            Entered::new(py, &context)?
+        };
+        let outcome = body();
+        if outcome.is_ok() && may_stay() {
+            entered.stay();
+            contexts.own.set(context);
+            contexts.stays.set(Stays::Own);
+        } else {
+            drop(entered);
+        }
+        outcome.map(Some)
     }
 
     /// In a copy of the snapshot, which becomes the context if it does not stay what it was.
@@ -203,9 +255,10 @@ impl RunContext {
         let Some(snapshot) = self.0.take() else {
             return Ok(None);
         };
-        let is_in = contexts.stays.get() && contexts.snapshot.as_ptr() == snapshot.as_ptr();
+        let is_in = contexts.stays.get() == Stays::Working
+            && contexts.snapshot.as_ptr() == snapshot.as_ptr();
         if is_in {
-            contexts.stays.set(false);
+            contexts.stays.set(Stays::None);
         } else {
             contexts.leave();
         }
@@ -238,7 +291,7 @@ impl RunContext {
             entered.stay();
             self.0.set(snapshot, SNAPSHOT);
             contexts.working.set(working);
-            contexts.stays.set(true);
+            contexts.stays.set(Stays::Working);
             return outcome.map(Some);
         }
         drop(entered);

@@ -65,6 +65,16 @@ impl Clock for PyWorld {
             .get()
             .unwrap_or_else(|| Instant::from_nanos(BEFORE_ZERO + self.os.now().as_nanos()))
     }
+
+    fn may_be(&self, when: Instant) -> bool {
+        match self.shown.get() {
+            Some(now) => now >= when,
+            None => {
+                let nanos = when.as_nanos().saturating_sub(BEFORE_ZERO);
+                self.os.may_be(Instant::from_nanos(nanos))
+            }
+        }
+    }
 }
 
 impl Poll for PyWorld {

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 
 use super::args::Args;
 use super::bound_coroutine::BoundCoroutine;
-use super::class::{Native, This};
+use super::class::{self, Native, This};
 use super::coroutine::Resumed;
 use super::function::CoroutineFunction;
 use super::obj::Obj;
@@ -408,34 +408,68 @@ pub(super) unsafe extern "C" fn bind_method(
             return Obj::from_borrowed(function).into_ptr();
         }
         let py = Python::assume_attached();
-        let callable = Obj::from_borrowed(function);
-        match This::<CoroutineFunction>::exact(py, &callable) {
-            Some(this) if this.is_bound_often() => guard(py, ptr::null_mut(), || {
-                let bound = BoundCoroutine::create(py, this.object(), Obj::from_borrowed(instance));
-                bound.map(Obj::into_ptr)
-            }),
-            Some(_) | None => PyMethod_New(function, instance),
+        let is_ours = ffi::Py_TYPE(function) == CoroutineFunction::class().as_type();
+        if is_ours && This::<CoroutineFunction>::new(py, function).is_bound_often() {
+            return guard(py, ptr::null_mut(), || {
+                let (function, instance) =
+                    (Obj::from_borrowed(function), Obj::from_borrowed(instance));
+                BoundCoroutine::create(py, function, instance).map(Obj::into_ptr)
+            });
         }
+        PyMethod_New(function, instance)
     }
 }
 
-/// Vectorcall of a [`BoundCoroutine`]: of the function, with the instance in front.
+/// Vectorcall of a [`BoundCoroutine`]: of the function, with the instance in front. One that nobody else has is offered
+/// to what the call makes.
 pub(super) unsafe extern "C" fn call_bound(
     callable: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     count: usize,
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: the interpreter calls attached, with a bound object that the caller keeps alive, and with it the function
-    // and the instance; the arguments are as many as the count and the names say, and with the flag there is a place in
-    // front of them that may be used if it is put back.
+    // SAFETY: the interpreter calls attached, with a bound object that the caller keeps alive; function and instance are
+    // kept alive by it or, while it is offered, here.
     unsafe {
         let py = Python::assume_attached();
         let this = This::<BoundCoroutine>::new(py, callable);
-        let (function, instance) = (this.function.as_ptr(), this.instance.as_ptr());
-        if function.is_null() || instance.is_null() {
-            return not_callable(callable, args, count, names);
+        if ffi::Py_REFCNT(callable) > 1 || class::has_weak_references(callable) {
+            let (Some(function), Some(instance)) = (this.function.get(), this.instance.get())
+            else {
+                return not_callable(callable, args, count, names);
+            };
+            return call_with(&function, &instance, args, count, names);
         }
+        let (Some(function), Some(instance)) = (this.function.take(), this.instance.take()) else {
+            return not_callable(callable, args, count, names);
+        };
+        let (result, taken) = class::offer::<BoundCoroutine, _>(callable, || {
+            call_with(&function, &instance, args, count, names)
+        });
+        if !taken {
+            This::<BoundCoroutine>::new(py, callable).put_back(function, instance);
+        }
+        result
+    }
+}
+
+/// `function(instance, *args, **named)`
+///
+/// # Safety
+/// Called by the interpreter: the arguments are as many as the count and the names say, and with the flag there is a
+/// place in front of them that may be used if it is put back.
+#[inline]
+unsafe fn call_with(
+    function: &Obj,
+    instance: &Obj,
+    args: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the caller's promise; only a CoroutineFunction is bound.
+    unsafe {
+        let py = Python::assume_attached();
+        let (function, instance) = (function.as_ptr(), instance.as_ptr());
         let call = This::<CoroutineFunction>::new(py, function).vectorcall();
         let positional = ffi::PyVectorcall_NARGS(count) as usize;
         if count & ffi::PY_VECTORCALL_ARGUMENTS_OFFSET != 0 {
@@ -538,7 +572,7 @@ where
                 return Err(not_on_instance::<T>("needs an instance of it"));
             }
             let slf = *args;
-            if ffi::PyObject_TypeCheck(slf, T::class().as_type()) == 0 {
+            if !T::class().is_class_of(slf) {
                 return Err(not_on_instance::<T>("was called on another object"));
             }
             let rest = Args::from_vectorcall(args.add(1), count - 1, &names);

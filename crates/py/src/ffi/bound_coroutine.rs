@@ -5,10 +5,13 @@
 //! back each time. These are bound to objects that are used again; from Python 3.14 on nothing is bound there. To
 //! programs they are methods: `__class__` says so, and they have a method's attributes.
 //!
-//! Owns: the bound object, calling it. Leaves out: the function.
+//! `async with` calls what it has bound once and lets go of it. So the object itself may become the coroutine that the call
+//! gives, if nobody else has it: the block's two ends are an object each, and not two.
+//!
+//! Owns: the bound object, calling it. Leaves out: the function; that what it becomes is a `Wait` (`class::may_become`).
 
 use std::ffi::CStr;
-use std::mem::offset_of;
+use std::mem::{MaybeUninit, offset_of};
 
 use pyo3::basic::CompareOp;
 use pyo3::ffi;
@@ -27,10 +30,22 @@ pub struct BoundCoroutine {
     vectorcall: ffi::vectorcallfunc,
     pub(super) function: Slot,
     pub(super) instance: Slot,
+    /// For what it may become.
+    _room: MaybeUninit<[usize; ROOM]>,
 }
 
-/// Of how many dead ones the memory is kept: some 7 KB.
-const KEPT: usize = 100;
+const ROOM: usize = 6;
+
+impl BoundCoroutine {
+    fn new(vectorcall: ffi::vectorcallfunc, function: Slot, instance: Slot) -> Self {
+        Self {
+            vectorcall,
+            function,
+            instance,
+            _room: MaybeUninit::uninit(),
+        }
+    }
+}
 
 static CLASS: Class = Class::new();
 
@@ -38,16 +53,13 @@ impl Native for BoundCoroutine {
     const NAME: &'static CStr = c"roundel._roundel.BoundCoroutine";
     const DOC: &'static CStr = c"A coroutine method of an instance.";
     const WITH_WEAKREFS: bool = true;
-    const KEPT: usize = KEPT;
+    const KEPT: usize = crate::wait::KEPT;
+    const BECOMES: bool = true;
     fn class() -> &'static Class {
         &CLASS
     }
     fn fresh() -> Self {
-        Self {
-            vectorcall: border::not_callable,
-            function: Slot::default(),
-            instance: Slot::default(),
-        }
+        Self::new(border::not_callable, Slot::default(), Slot::default())
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         visitor.slot(&self.function);
@@ -62,18 +74,15 @@ impl Native for BoundCoroutine {
 impl BoundCoroutine {
     /// `instance.function`
     pub(super) fn create(py: Python<'_>, function: Obj, instance: Obj) -> PyResult<Obj> {
-        let bound = Self {
-            vectorcall: border::call_bound,
-            function: Slot::new(function),
-            instance: Slot::new(instance),
-        };
+        let bound = Self::new(border::call_bound, Slot::new(function), Slot::new(instance));
         class::create(py, bound)
     }
-}
 
-/// The interpreter ends: gives back the memory of dead ones.
-pub fn keep_no_more(py: Python<'_>) {
-    BoundCoroutine::class().keep_no_more(py);
+    /// What an object that was offered and not taken is again.
+    pub(super) fn put_back(&self, function: Obj, instance: Obj) {
+        self.function.set(function);
+        self.instance.set(instance);
+    }
 }
 
 /// An attribute of the function.

@@ -34,7 +34,8 @@ pub fn call<const N: usize>(py: Python<'_>, callable: &Obj, args: [&Obj; N]) -> 
 /// A function without arguments that is called often: a builtin one is called by its pointer.
 pub struct NoArgs {
     function: Obj,
-    pointer: Option<ffi::PyCFunction>,
+    /// And the module that it is of, which the function keeps alive.
+    pointer: Option<(ffi::PyCFunction, *mut ffi::PyObject)>,
 }
 
 impl NoArgs {
@@ -47,6 +48,7 @@ impl NoArgs {
                 && ffi::PyCFunction_GetFlags(object) == ffi::METH_NOARGS)
                 .then(|| ffi::PyCFunction_GetFunction(object))
                 .flatten()
+                .map(|pointer| (pointer, ffi::PyCFunction_GetSelf(object)))
         };
         Self { function, pointer }
     }
@@ -54,15 +56,12 @@ impl NoArgs {
     /// `function()`
     #[inline]
     pub fn call(&self, py: Python<'_>) -> PyResult<Obj> {
-        let Some(pointer) = self.pointer else {
+        let Some((pointer, module)) = self.pointer else {
             return call(py, &self.function, []);
         };
         // SAFETY: what the interpreter calls it with; `self.function` keeps it alive. Returns a new reference or null
         // with an error set.
-        unsafe {
-            let module = ffi::PyCFunction_GetSelf(self.function.as_ptr());
-            Obj::from_owned_or_err(py, pointer(module, ptr::null_mut()))
-        }
+        unsafe { Obj::from_owned_or_err(py, pointer(module, ptr::null_mut())) }
     }
 }
 

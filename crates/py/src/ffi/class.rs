@@ -19,6 +19,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::border;
+use super::collector;
 use super::freeing::{self, Kept};
 use super::obj::{Marked, Obj, Slot};
 use super::word::{Growing, Numbered};
@@ -40,6 +41,8 @@ pub trait Native: Sized + 'static {
     const KEPT: usize = 0;
     /// Whether it is a derived class's memory that is kept: see [`favour`].
     const FAVOURS: bool = false;
+    /// Whether the memory is kept together with that of another class: see [`may_become`].
+    const BECOMES: bool = false;
 
     /// The class object's place: a static of this type's own.
     fn class() -> &'static Class;
@@ -74,6 +77,8 @@ pub struct Class {
     /// The class of which the memory of dead instances is kept: this one, or one that Python code has derived.
     pub(super) kept_of: AtomicPtr<ffi::PyTypeObject>,
     kept: Kept,
+    /// The class that instances of this one may come to be of.
+    successor: AtomicPtr<Class>,
 }
 
 impl Class {
@@ -86,7 +91,19 @@ impl Class {
             dict_offset: AtomicUsize::new(0),
             kept_of: AtomicPtr::new(ptr::null_mut()),
             kept: Kept::new(),
+            successor: AtomicPtr::new(ptr::null_mut()),
         }
+    }
+
+    /// Where the memory of dead instances is kept.
+    fn pool<T: Native>() -> &'static Kept {
+        let class = T::class();
+        if T::BECOMES {
+            let successor = class.successor.load(Ordering::Relaxed).cast_const();
+            // SAFETY: null, or the place of another class, which is a static.
+            return unsafe { &successor.as_ref().unwrap_or(class).kept };
+        }
+        &class.kept
     }
 
     fn is_kept(&self, class: *mut ffi::PyTypeObject) -> bool {
@@ -117,9 +134,19 @@ impl Class {
 
     /// Whether the object is an instance of this class or of one derived from it.
     pub fn is_instance(&self, object: &Obj) -> bool {
+        // SAFETY: a valid object.
+        unsafe { self.is_class_of(object.as_ptr()) }
+    }
+
+    /// The same of an object that is borrowed.
+    ///
+    /// # Safety
+    /// A valid object.
+    #[inline]
+    pub(super) unsafe fn is_class_of(&self, object: *mut ffi::PyObject) -> bool {
         // SAFETY: all are valid objects.
         unsafe {
-            let (own, class) = (self.as_type(), ffi::Py_TYPE(object.as_ptr()));
+            let (own, class) = (self.as_type(), ffi::Py_TYPE(object));
             // What is asked about most is of this class or derived from it directly; the interpreter's own look walks
             // the whole order of bases.
             class == own || (*class).tp_base == own || ffi::PyType_IsSubtype(class, own) != 0
@@ -294,7 +321,7 @@ unsafe fn allocate_or_reuse<T: Native>(
     unsafe {
         if T::KEPT > 0 && own.is_kept(class) {
             let offset = own.offset.load(Ordering::Relaxed);
-            let kept = own.kept.take(offset);
+            let kept = Class::pool::<T>().take(offset);
             if !kept.is_null() {
                 let head = size_of::<ffi::PyObject>();
                 if offset > head {
@@ -305,7 +332,7 @@ unsafe fn allocate_or_reuse<T: Native>(
                 // As after tp_alloc: one reference, the class counted, known to the collector.
                 ffi::PyObject_Init(kept, class);
                 kept.byte_add(offset).cast::<T>().write(value);
-                ffi::PyObject_GC_Track(kept.cast());
+                collector::track(kept);
                 return Ok(Obj::from_owned(kept).unwrap_unchecked());
             }
         }
@@ -313,14 +340,97 @@ unsafe fn allocate_or_reuse<T: Native>(
     }
 }
 
+/// Instances of `From`'s class may come to be of `To`'s, by [`create_from`].
+pub fn may_become<From: Native, To: Native>(_py: Python<'_>) {
+    const {
+        assert!(
+            size_of::<From>() == size_of::<To>() && align_of::<From>() == align_of::<To>(),
+            "the same memory holds either value"
+        );
+        assert!(From::BECOMES && !From::WITH_DICT && !To::WITH_DICT && !From::FINALIZES);
+        assert!(From::WITH_WEAKREFS == To::WITH_WEAKREFS && From::KEPT == To::KEPT);
+    };
+    let successor = ptr::from_ref(To::class()).cast_mut();
+    From::class().successor.store(successor, Ordering::Relaxed);
+}
+
+/// An object that may become the next instance that [`create_from`] makes of its class's successor; null most of the
+/// time. Used with the GIL.
+static OFFERED: AtomicPtr<ffi::PyObject> = AtomicPtr::new(ptr::null_mut());
+
+/// Offers an object while `body` runs. Whether it was taken: then it is of another class, with another value.
+///
+/// # Safety
+/// An instance of exactly `From`'s class, to which there is one reference and no weak one, and whose value has nothing
+/// that would have to be dropped. The caller keeps it alive, and does not use its value while `body` runs.
+pub(super) unsafe fn offer<From: Native, R>(
+    object: *mut ffi::PyObject,
+    body: impl FnOnce() -> R,
+) -> (R, bool) {
+    OFFERED.store(object, Ordering::Relaxed);
+    let result = body();
+    OFFERED.store(ptr::null_mut(), Ordering::Relaxed);
+    // SAFETY: the caller keeps the object alive.
+    let taken = unsafe { ffi::Py_TYPE(object) } != From::class().as_type();
+    (result, taken)
+}
+
+/// As [`create`], by making it of the object that is offered, if one is and may become one.
+#[inline]
+pub fn create_from<From: Native, To: Native>(py: Python<'_>, value: To) -> PyResult<Obj> {
+    let offered = OFFERED.load(Ordering::Relaxed);
+    if offered.is_null() {
+        return create(py, value);
+    }
+    OFFERED.store(ptr::null_mut(), Ordering::Relaxed);
+    let own = From::class();
+    // SAFETY: what is offered is alive, and nobody but the caller of `offer` has it. Both classes are laid out alike, with
+    // the value in the same place and of the same size; instances hold a reference to their class.
+    unsafe {
+        if ffi::Py_TYPE(offered) != own.as_type()
+            || own.successor.load(Ordering::Relaxed).cast_const() != ptr::from_ref(To::class())
+        {
+            return create(py, value);
+        }
+        let class = To::class().as_type();
+        ffi::Py_INCREF(class.cast());
+        (*offered).ob_type = class;
+        ffi::Py_DECREF(own.as_type().cast());
+        offered
+            .byte_add(To::class().offset.load(Ordering::Relaxed))
+            .cast::<To>()
+            .write(value);
+        Ok(Obj::from_borrowed(offered))
+    }
+}
+
+/// Whether there are weak references to the object.
+///
+/// # Safety
+/// A valid object.
+pub(super) unsafe fn has_weak_references(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: the place in front of or in the object where its class says that they are listed.
+    unsafe {
+        let weak = (*ffi::Py_TYPE(object)).tp_weaklistoffset;
+        weak != 0
+            && !object
+                .byte_offset(weak)
+                .cast::<*mut c_void>()
+                .read()
+                .is_null()
+    }
+}
+
 /// Makes an instance of a class that Python code has derived from `T`'s around a value. Neither its `__new__` nor its
 /// `__init__` is called.
 pub fn create_derived<T: Native>(py: Python<'_>, class: &Obj, value: T) -> PyResult<Obj> {
-    expect_class(py, class)?;
+    if !T::class().is_kept(class.as_ptr().cast()) {
+        expect_class(py, class)?;
+    }
     let class = class.as_ptr().cast::<ffi::PyTypeObject>();
-    // SAFETY: both are classes; `allocate` is only reached with one derived from the other.
+    // SAFETY: both are classes; `allocate` is only reached with one derived from the other, as the favoured one is.
     unsafe {
-        if ffi::PyType_IsSubtype(class, T::class().as_type()) == 0 {
+        if !T::class().is_kept(class) && ffi::PyType_IsSubtype(class, T::class().as_type()) == 0 {
             return Err(PyTypeError::new_err("not derived from the native class"));
         }
         allocate_or_reuse(py, class, value)
@@ -435,15 +545,7 @@ pub(super) unsafe extern "C" fn dealloc<T: Native>(object: *mut ffi::PyObject) {
         }
         ffi::PyObject_GC_UnTrack(object.cast());
         T::last(This::new(Python::assume_attached(), object));
-        // A negative offset is in front of the object.
-        let weak = (*class).tp_weaklistoffset;
-        if weak != 0
-            && !object
-                .byte_offset(weak)
-                .cast::<*mut c_void>()
-                .read()
-                .is_null()
-        {
+        if has_weak_references(object) {
             ffi::PyObject_ClearWeakRefs(object);
         }
         freeing::free(object, free::<T>);
@@ -476,7 +578,7 @@ unsafe fn free<T: Native>(object: *mut ffi::PyObject) {
             } else {
                 !T::FAVOURS || (*class).tp_finalize.is_none()
             }
-            && T::class().kept.put(object, offset, T::KEPT);
+            && Class::pool::<T>().put(object, offset, T::KEPT);
         if !kept && let Some(free) = (*class).tp_free {
             free(object.cast());
         }

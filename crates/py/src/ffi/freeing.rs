@@ -21,25 +21,29 @@ const DEEPEST: u32 = 50;
 /// The rest of an object's deallocation.
 pub(super) type Free = unsafe fn(*mut ffi::PyObject);
 
-/// How deep a thread is in freeing, and what waits for it to come back. Without a destructor, because objects are freed
-/// also while a thread's own data is; the list is empty, and then without memory, whenever nothing is being freed.
-struct Thread {
+/// Up to this depth, what waits is freed when one comes back to it.
+const FREES_WAITING: u32 = DEEPEST / 2;
+
+/// How deep freeing is, and what waits for it to come back. One for all threads, which share the interpreter's lock: a
+/// thread that sleeps in somebody's destructor makes the others look deeper than they are, which only lets more wait, and
+/// not until it wakes, because what waits is freed from half the depth on. Without a destructor, since objects are freed
+/// also while the process ends; the list is empty, and then without memory, whenever nothing is being freed.
+struct Depth {
     depth: Cell<u32>,
     some_wait: Cell<bool>,
     waiting: Cell<ManuallyDrop<Vec<(*mut ffi::PyObject, Free)>>>,
 }
 
-thread_local! {
-    static THREAD: Thread = const {
-        Thread {
-            depth: Cell::new(0),
-            some_wait: Cell::new(false),
-            waiting: Cell::new(ManuallyDrop::new(Vec::new())),
-        }
-    };
-}
+// SAFETY: only used with the interpreter's lock, which is not given away while a cell is read or written.
+unsafe impl Sync for Depth {}
 
-impl Thread {
+static DEPTH: Depth = Depth {
+    depth: Cell::new(0),
+    some_wait: Cell::new(false),
+    waiting: Cell::new(ManuallyDrop::new(Vec::new())),
+};
+
+impl Depth {
     fn change<R>(&self, change: impl FnOnce(&mut Vec<(*mut ffi::PyObject, Free)>) -> R) -> R {
         let mut waiting = self.waiting.replace(ManuallyDrop::new(Vec::new()));
         let result = change(&mut waiting);
@@ -64,25 +68,24 @@ impl Thread {
     }
 }
 
-/// Frees the object now, or, deep inside of freeing others, when the outermost of them is done.
+/// Frees the object now, or, deep inside of freeing others, when one of the outer ones is done.
 ///
 /// # Safety
 /// Nothing refers to the object, the collector does not know it any more, and `free` fits it.
 #[inline]
 pub(super) unsafe fn free(object: *mut ffi::PyObject, free: Free) {
-    THREAD.with(|thread| {
-        let depth = thread.depth.get();
-        if depth >= DEEPEST {
-            return thread.wait(object, free);
-        }
-        thread.depth.set(depth + 1);
-        // SAFETY: the caller's promise.
-        unsafe { free(object) };
-        if depth == 0 && thread.some_wait.get() {
-            thread.free_waiting();
-        }
-        thread.depth.set(depth);
-    });
+    let depth = DEPTH.depth.get();
+    if depth >= DEEPEST {
+        return DEPTH.wait(object, free);
+    }
+    DEPTH.depth.set(depth + 1);
+    // SAFETY: the caller's promise.
+    unsafe { free(object) };
+    if DEPTH.some_wait.get() && depth < FREES_WAITING {
+        DEPTH.free_waiting();
+    }
+    // Another thread may have begun or ended meanwhile.
+    DEPTH.depth.set(DEPTH.depth.get() - 1);
 }
 
 /// The memory of dead objects of one class, each with the address of the next where its value was. Used with the GIL.

@@ -17,6 +17,7 @@ pub mod builder;
 pub mod bytearray;
 pub mod call;
 pub mod class;
+pub mod collector;
 pub mod context;
 pub mod coroutine;
 pub mod filling;

@@ -21,6 +21,7 @@ use pyo3::prelude::*;
 
 use crate::event_loop::{Alarm, Home, Rings};
 use crate::ffi::bound::Function;
+use crate::ffi::bound_coroutine::BoundCoroutine;
 use crate::ffi::gil::Global;
 use crate::ffi::{Class, Growing, Native, Obj, Slot, This, Visitor, class, stop};
 use crate::future::{Waiter, WaiterList, Waiters};
@@ -73,7 +74,7 @@ struct Rare {
 
 /// Of how many dead waits the memory is kept: some 110 KB. There is one for each `sleep(0)`, each contended lock, each
 /// `get()` of an empty queue, and it lives as long as that takes.
-const KEPT: usize = 1000;
+pub(crate) const KEPT: usize = 1000;
 
 /// Where a wait is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,7 +231,7 @@ impl Wait {
         let wait = Self::of(kind);
         wait.owner.set(owner);
         wait.value.set(value);
-        class::create(py, wait)
+        class::create_from::<BoundCoroutine, _>(py, wait)
     }
 
     /// Whether it waits, and nothing has ended that yet.
@@ -269,7 +270,8 @@ pub fn keep_no_more(py: Python<'_>) {
 }
 
 /// Makes what all waits share.
-pub fn prepare() {
+pub fn prepare(py: Python<'_>) {
+    class::may_become::<BoundCoroutine, Wait>(py);
     CALLABLES.set(Callables {
         ring: Function::new(
             c"wake",
