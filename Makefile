@@ -65,6 +65,13 @@ $(VENV)/.bench: $(VENV)/.made
 develop: $(VENV)/.made ## Compile the extension and install the package in place (PROFILE=dev)
 	$(call say,build: profile $(PROFILE) for $(VENV))
 	. $(VENV)/bin/activate && maturin develop --profile $(PROFILE)
+	@$(MAKE) --no-print-directory extension
+
+.PHONY: extension
+extension: $(VENV)/.made ## The example of an extension on the bridge, and the tests' own, into the environment
+	$(call say,extensions on the bridge: profile $(PROFILE))
+	. $(VENV)/bin/activate && maturin develop --quiet --profile $(PROFILE) --manifest-path examples/extension/Cargo.toml
+	. $(VENV)/bin/activate && maturin develop --quiet --profile $(PROFILE) --manifest-path tests/extension/Cargo.toml
 
 .PHONY: build
 build: ## The same, optimised: what the benchmarks and the demo run

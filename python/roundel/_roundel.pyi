@@ -40,6 +40,7 @@ __all__ = [
     "EventCore",
     "Future",
     "FutureIter",
+    "Guest",
     "Handle",
     "InternalError",
     "LockCore",
@@ -69,6 +70,7 @@ __all__ = [
     "_GatheringFuture",
     "__version__",
     "_all_tasks",
+    "_bridge",
     "_make_stream_writers_of",
     "_make_timeouts_of",
     "_set_metaclass",
@@ -145,6 +147,12 @@ class FutureIter:
 def _all_tasks() -> list[Task[Any]]: ...
 def _set_metaclass(class_: type, metaclass: type, /) -> None: ...
 def _keep_no_more() -> None: ...
+
+# What extensions that are built with roundel-bridge look for: a capsule.
+_bridge: Any
+
+@final
+class Guest: ...
 
 # Blocks with a deadline, groups of tasks, calls in threads.
 

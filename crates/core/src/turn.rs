@@ -35,7 +35,7 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
     pub fn turn<E>(
         &self,
         wait: impl FnOnce(&W, Option<Duration>, &mut Events) -> io::Result<()>,
-        mut run: impl FnMut(C) -> Result<(), E>,
+        run: impl FnMut(C) -> Result<(), E>,
     ) -> Result<(), TurnError<E>>
     where
         C: Clone,
@@ -52,9 +52,45 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
             Plan::Sleep(timeout) => self.sleep(timeout, wait)?,
         }
         self.collect_due_timers();
+        self.run_ready(run)
+    }
 
-        // ... and here is where it runs. Only what is ready by now: a callback that schedules
-        // itself starves nobody.
+    /// A turn of a loop that is a guest of another one, which waits for it: nothing here sleeps. `look` polls the world.
+    /// Until [`lie_down`](Loop::lie_down) is called the loop counts as awake.
+    ///
+    /// # Errors
+    ///
+    /// As of [`turn`](Loop::turn).
+    pub fn turn_as_guest<E>(
+        &self,
+        look: bool,
+        run: impl FnMut(C) -> Result<(), E>,
+    ) -> Result<(), TurnError<E>>
+    where
+        C: Clone,
+    {
+        self.waker.get_up();
+        if look {
+            self.poll(Some(Duration::ZERO), W::wait)?;
+        } else {
+            self.collect_inbox();
+        }
+        self.collect_due_timers();
+        self.run_ready(run)
+    }
+
+    /// For a guest that leaves its thread to its host: from now on whoever sends something or wakes the loop rings. False
+    /// if somebody has before, and there is something to be looked at.
+    pub fn lie_down(&self) -> bool {
+        match self.waker.lie_down() {
+            Bed::Free => true,
+            Bed::Taken => false,
+        }
+    }
+
+    /// ... and here is where it runs. Only what is ready by now: a callback that schedules itself
+    /// starves nobody.
+    fn run_ready<E>(&self, mut run: impl FnMut(C) -> Result<(), E>) -> Result<(), TurnError<E>> {
         let mut left = self.ready_len();
         while left > 0 {
             let next = self.ready.borrow_mut().take(self.world.pick(left));

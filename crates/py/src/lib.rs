@@ -23,6 +23,7 @@
 //! | `datagram`   | `DatagramTransport`: a datagram socket between the loop and a protocol             |
 //! | `pipe`       | `ReadPipeTransport`, `WritePipeTransport`: an end of a pipe likewise               |
 //! | `subprocess` | the native half of `SubprocessTransport`: a child process and its pipes            |
+//! | `bridge`     | guests: the Rust futures and timers and sockets of other extensions on the loop         |
 //! | `stdlib`     | what is used of the interpreter's own asyncio                                     |
 //! | `ffi`        | the border to the interpreter, and every `unsafe` block                           |
 //!
@@ -34,6 +35,7 @@
     reason = "nothing here is public to Rust; what Python sees has docstrings and stubs"
 )]
 
+mod bridge;
 mod combine;
 mod datagram;
 mod event_loop;
@@ -138,6 +140,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     datagram::add_to(module)?;
     pipe::add_to(module)?;
     subprocess::add_to(module)?;
+    bridge::add_to(module)?;
     module.add_function(wrap_pyfunction!(_all_tasks, module)?)?;
     module.add_function(wrap_pyfunction!(_set_metaclass, module)?)?;
     py.import("atexit")?

@@ -38,6 +38,8 @@ pub struct Core {
     next_task: Cell<u64>,
     /// Which loop of this process it is.
     id: u32,
+    /// It is a guest, and its host has the thread: what is made ready now has to be announced.
+    is_away: Cell<bool>,
 }
 
 impl Core {
@@ -56,6 +58,7 @@ impl Core {
             options,
             next_task: Cell::new(1),
             id: LOOPS.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            is_away: Cell::new(false),
         });
         core.household.settle(&core);
         core
@@ -110,6 +113,41 @@ impl Core {
     #[inline]
     pub(crate) fn id(&self) -> u32 {
         self.id
+    }
+
+    /// A task was put on the ready queue.
+    #[inline]
+    pub(crate) fn was_pushed(&self) {
+        if self.is_away.get() {
+            self.announce();
+        }
+    }
+
+    #[cold]
+    fn announce(&self) {
+        #[cfg(not(loom))]
+        if let Some(guest) = self.event_loop.world().as_guest() {
+            guest.settle(&self.event_loop);
+        }
+    }
+
+    /// Of a guest: whether its host has the thread. Returns what was said before.
+    #[cfg(not(loom))]
+    pub(crate) fn set_away(&self, is_away: bool) -> bool {
+        self.is_away.replace(is_away)
+    }
+
+    /// Makes a task whose steps the host of this guest sees to.
+    #[cfg(not(loom))]
+    pub(crate) fn lodge<F>(&self, future: F) -> Claim<F::Output>
+    where
+        F: Future + 'static,
+    {
+        let number = self.next_task.get();
+        self.next_task.set(number + 1);
+        let claim = Claim::create(&self.household, future, number);
+        claim.task().state().lodge();
+        claim
     }
 
     /// Makes a task and puts it on the ready queue. It has the context of whoever makes it.
@@ -211,6 +249,19 @@ pub(crate) fn get<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
         .try_with(|current| current.borrow().as_deref().map(f))
         .ok()
         .flatten()
+}
+
+/// The loop of this number, if it is this thread's and alive: the running one, or a guest, whose things Python code may
+/// drop while it does not run.
+pub(crate) fn of<R>(id: u32, f: impl FnOnce(&Core) -> R) -> Option<R> {
+    let running = CURRENT
+        .try_with(|current| current.borrow().clone())
+        .ok()
+        .flatten()
+        .filter(|core| core.id == id);
+    #[cfg(not(loom))]
+    let running = running.or_else(|| crate::guest::find(id));
+    running.as_deref().map(f)
 }
 
 /// The running loop, to keep while anybody's code runs.

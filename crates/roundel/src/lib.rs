@@ -60,6 +60,7 @@ mod current;
 mod error;
 mod executor;
 mod gather;
+pub mod guest;
 mod locks;
 pub mod net;
 mod oneshot;

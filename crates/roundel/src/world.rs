@@ -17,12 +17,16 @@ use std::{
 use roundel_core::OsWorld;
 use roundel_core::{Address, Clock, Events, Instant, Interest, Mode, Net, Order, Poll, Waker};
 
-use crate::sim::SimWorld;
+#[cfg(not(loom))]
+use crate::guest::GuestWorld;
+use crate::{guest::Token, sim::SimWorld};
 
 pub(crate) enum World {
     /// Shared with [`SPARE`] and nobody else.
     #[cfg(not(loom))]
     Os(Rc<OsWorld>),
+    #[cfg(not(loom))]
+    Guest(GuestWorld),
     Sim(SimWorld),
 }
 
@@ -52,8 +56,28 @@ impl World {
     pub(crate) fn is_made_up(&self) -> bool {
         match self {
             #[cfg(not(loom))]
-            Self::Os(_) => false,
+            Self::Os(_) | Self::Guest(_) => false,
             Self::Sim(_) => true,
+        }
+    }
+
+    /// The host's side of a guest's world.
+    #[cfg(not(loom))]
+    pub(crate) fn as_guest(&self) -> Option<&GuestWorld> {
+        match self {
+            Self::Guest(world) => Some(world),
+            Self::Os(_) | Self::Sim(_) => None,
+        }
+    }
+
+    /// Tells the host, in a guest's world, that a lodger can go on.
+    pub(crate) fn tell_host(&self, lodger: Token) {
+        match self {
+            #[cfg(not(loom))]
+            Self::Guest(world) => world.host().wake(lodger),
+            #[cfg(not(loom))]
+            Self::Os(_) => unreachable!("only a guest has lodgers, not {lodger:?}"),
+            Self::Sim(_) => unreachable!("only a guest has lodgers, not {lodger:?}"),
         }
     }
 
@@ -65,6 +89,8 @@ impl World {
                 drop(SPARE.try_with(Cell::take));
                 world.watch_signal(signum)
             }
+            #[cfg(not(loom))]
+            Self::Guest(world) => world.os().watch_signal(signum),
             Self::Sim(_) => {
                 let _ = signum;
                 Err(io::ErrorKind::Unsupported.into())
@@ -77,6 +103,10 @@ impl World {
             #[cfg(not(loom))]
             Self::Os(world) => {
                 world.unwatch_signal(signum);
+            }
+            #[cfg(not(loom))]
+            Self::Guest(world) => {
+                world.os().unwatch_signal(signum);
             }
             Self::Sim(_) => {
                 let _ = signum;
@@ -91,6 +121,8 @@ macro_rules! either {
         match $world {
             #[cfg(not(loom))]
             World::Os($it) => $call,
+            #[cfg(not(loom))]
+            World::Guest($it) => $call,
             World::Sim($it) => $call,
         }
     };

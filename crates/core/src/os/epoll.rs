@@ -76,6 +76,11 @@ impl Poller {
         }
     }
 
+    /// Readable whenever a wait would report something.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
     pub(super) fn register(
         &self,
         fd: BorrowedFd<'_>,

@@ -73,6 +73,13 @@ impl OsWorld {
         })
     }
 
+    /// A descriptor that is readable whenever a [`wait`](Poll::wait) would return at once, for the loop of somebody else
+    /// to watch, by level.
+    #[must_use]
+    pub fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.poller.descriptor()
+    }
+
     /// How long a wait looks again and again before it sleeps; zero at first, which is to sleep at once. It saves what
     /// going to sleep and being woken take, some ten microseconds, and costs the processor's time meanwhile. For nothing
     /// on systems without epoll.

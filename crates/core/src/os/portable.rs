@@ -7,7 +7,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -46,6 +46,11 @@ impl Poller {
             // Nobody to tell, and nothing else to try.
             let _ = poller.notify();
         }
+    }
+
+    /// Readable whenever a wait would report something.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.poller.as_fd()
     }
 
     pub(super) fn register(

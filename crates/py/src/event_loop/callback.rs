@@ -1,5 +1,6 @@
 //! What a turn of a Python loop runs.
 
+use crate::bridge::Asked;
 use crate::ffi::{Obj, Visitor};
 
 /// One entry of the ready queue, or what a timer or source puts there. Only what a caller asked a handle for has one.
@@ -19,6 +20,8 @@ pub enum Callback {
     Start(Obj),
     /// A transport whose socket is readable.
     Readable(Obj),
+    /// A guest, and what it has asked for.
+    Guest(Obj, Asked),
 }
 
 impl Callback {
@@ -31,7 +34,8 @@ impl Callback {
             | Callback::Due(object)
             | Callback::Told(object, _)
             | Callback::Start(object)
-            | Callback::Readable(object) => object,
+            | Callback::Readable(object)
+            | Callback::Guest(object, _) => object,
         }
     }
 

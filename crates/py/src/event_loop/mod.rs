@@ -29,6 +29,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::bridge::Guests;
 use crate::ffi::place::Place;
 use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
 use crate::sock::{self, Left};
@@ -87,6 +88,8 @@ pub struct LoopCore {
     pub(crate) held: Held,
     /// The sockets that stay registered while nobody waits for them; see `sock`.
     pub(crate) left: Left,
+    /// Rust runtimes of other extensions that run on this loop.
+    pub(crate) guests: Guests,
 }
 
 static CLASS: Class = Class::new();
@@ -106,6 +109,7 @@ impl Native for LoopCore {
         self.contexts.traverse(visitor);
         self.left.traverse(visitor);
         self.held.traverse(visitor);
+        self.guests.traverse(visitor);
         if let Ok(kernel) = self.kernel.try_borrow()
             && let Some(kernel) = &*kernel
         {
@@ -113,6 +117,7 @@ impl Native for LoopCore {
         }
     }
     fn clear(&self) {
+        self.guests.close();
         self.task_factory.set(None);
         self.current_handle.set(None);
         self.contexts.forget();
@@ -231,6 +236,8 @@ fn attribute_changes(this: This<'_, LoopCore>, name: &Obj) {
 
 /// Gives the world back and drops every callback.
 fn release(this: This<'_, LoopCore>) {
+    // What they have on the loop they take off while it is there.
+    this.guests.close();
     let kernel = this.kernel.take();
     if let Some(kernel) = &kernel {
         drop(kernel.abandon());

@@ -10,7 +10,7 @@ use super::{Callback, Kernel, LoopCore, alarm, call_exception_handler, time};
 use crate::ffi::{Builder, Obj, This, border, call, gil};
 use crate::handle::Handle;
 use crate::task::{self, Task};
-use crate::{listener, stdlib, transport};
+use crate::{bridge, listener, stdlib, transport};
 
 /// Turns until `stop()`. An error is a `KeyboardInterrupt` or `SystemExit`: everything else is reported and the loop
 /// goes on.
@@ -143,6 +143,7 @@ fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
         Callback::Told(_, done) => listener::tell(py, object, done),
         Callback::Start(_) => transport::start(py, object),
         Callback::Readable(_) => transport::readable(py, object),
+        Callback::Guest(_, asked) => bridge::run(py, object, *asked),
     });
     match outcome {
         Ok(()) => Ok(()),
@@ -168,6 +169,7 @@ fn report(this: This<'_, LoopCore>, callback: &Callback, error: PyErr) -> PyResu
         Callback::Step(_) | Callback::Wakeup(_) => "task",
         Callback::Due(_) | Callback::Told(..) => "awaitable",
         Callback::Start(_) | Callback::Readable(_) => "transport",
+        Callback::Guest(..) => "guest",
     };
     context.set_item(key, callback.object().bind(py))?;
     call_exception_handler(this, &context)
@@ -184,9 +186,11 @@ fn describe(py: Python<'_>, callback: &Callback) -> PyResult<String> {
             Some(owner) if owner.is_instance(stdlib::get().task.bind(py))? => owner.repr()?,
             Some(_) | None => object.str()?,
         },
-        Callback::Step(_) | Callback::Wakeup(_) | Callback::Due(_) | Callback::Told(..) => {
-            object.repr()?
-        }
+        Callback::Step(_)
+        | Callback::Wakeup(_)
+        | Callback::Due(_)
+        | Callback::Told(..)
+        | Callback::Guest(..) => object.repr()?,
         Callback::Start(_) => return Ok(format!("<start of {}>", object.repr()?)),
         Callback::Readable(_) => return Ok(format!("<read event of {}>", object.repr()?)),
     };

@@ -105,7 +105,8 @@ pub fn cancel_replaced(py: Python<'_>, replaced: Option<Callback>) -> PyResult<(
             | Callback::Due(_)
             | Callback::Told(..)
             | Callback::Start(_)
-            | Callback::Readable(_),
+            | Callback::Readable(_)
+            | Callback::Guest(..),
         )
         | None => Ok(()),
     }

@@ -34,7 +34,7 @@ pub struct BoundCoroutine {
     _room: MaybeUninit<[usize; ROOM]>,
 }
 
-const ROOM: usize = 6;
+const ROOM: usize = 7;
 
 impl BoundCoroutine {
     fn new(vectorcall: ffi::vectorcallfunc, function: Slot, instance: Slot) -> Self {

@@ -24,6 +24,7 @@ pub mod filling;
 mod freeing;
 pub mod function;
 pub mod gil;
+pub mod guest;
 pub mod method;
 pub mod obj;
 pub mod place;

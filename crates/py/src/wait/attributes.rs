@@ -24,7 +24,7 @@ pub fn never_awaited(this: This<'_, Wait>) {
             .map(drop),
         // The interpreter is ending, and imports nothing any more. It then warns without a place, as here.
         Err(_) => {
-            let text = format!("coroutine '{}' was never awaited", this.kind.qualname);
+            let text = format!("coroutine '{}' was never awaited", this.qualname());
             CString::new(text).map_or(Ok(()), |text| {
                 PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 1)
             })
@@ -37,7 +37,7 @@ pub fn never_awaited(this: This<'_, Wait>) {
 
 impl Wait {
     fn name(&self) -> &'static str {
-        self.kind.qualname.rsplit('.').next().unwrap_or_default()
+        self.qualname().rsplit('.').next().unwrap_or_default()
     }
 
     fn state(&self) -> &'static str {
@@ -55,7 +55,7 @@ impl Wait {
 /// `<coroutine sleep pending for 1.5>`, `<coroutine Lock.acquire pending for <Lock …>>`.
 fn repr(this: This<'_, Wait>) -> PyResult<Option<Obj>> {
     let py = this.py();
-    let (name, state) = (this.kind.qualname, this.state());
+    let (name, state) = (this.qualname(), this.state());
     let owner = this.owner.get();
     // Whoever shows its waiters need not be shown by them.
     let entered = match &owner {
@@ -218,7 +218,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         )
         .getter(c"__name__", |this| Ok(PyString::new(this.py(), this.name()).into_any().into()))
         .getter(c"__qualname__", |this| {
-            Ok(PyString::new(this.py(), this.kind.qualname).into_any().into())
+            Ok(PyString::new(this.py(), this.qualname()).into_any().into())
         })
         .getter(c"cr_running", |this| {
             Ok(Obj::bool(this.py(), this.stage.get() == Stage::Running))

@@ -23,6 +23,7 @@ use crate::event_loop::{Alarm, Home, Rings};
 use crate::ffi::bound::Function;
 use crate::ffi::bound_coroutine::BoundCoroutine;
 use crate::ffi::gil::Global;
+use crate::ffi::guest::Foreign;
 use crate::ffi::{Class, Growing, Native, Obj, Slot, This, Visitor, class, stop};
 use crate::future::{Waiter, WaiterList, Waiters};
 use crate::listener::Listener;
@@ -58,6 +59,8 @@ pub struct Wait {
     pub ticket: Cell<u64>,
     /// The timer that ends it, of kinds that have one.
     pub alarm: Alarm,
+    /// A future of another extension's that it polls, of the kind that does.
+    pub foreign: Foreign,
 }
 
 /// What few waits have.
@@ -163,6 +166,7 @@ impl Wait {
             inner: Slot::default(),
             ticket: Cell::new(0),
             alarm: Alarm::default(),
+            foreign: Foreign::default(),
         }
     }
 
@@ -175,6 +179,7 @@ impl Wait {
         for slot in self.slots() {
             slot.set(None);
         }
+        self.foreign.drop_it();
         if let Some(rare) = self.more.grown() {
             rare.pending.set(None);
             rare.failure.set(None);
@@ -232,6 +237,23 @@ impl Wait {
         wait.owner.set(owner);
         wait.value.set(value);
         class::create_from::<BoundCoroutine, _>(py, wait)
+    }
+
+    /// A wait that polls a future of another extension's.
+    pub fn polling(py: Python<'_>, kind: &'static Kind, foreign: Foreign) -> PyResult<Obj> {
+        let mut wait = Self::of(kind);
+        wait.foreign = foreign;
+        class::create(py, wait)
+    }
+
+    /// As an `async def` would be called.
+    fn qualname(&self) -> &'static str {
+        self.foreign.name().unwrap_or(self.kind.qualname)
+    }
+
+    /// Whether a native task, and nobody else, waits for it, so that waking it runs no code.
+    pub fn only_a_task_waits(&self) -> bool {
+        self.more.grown().is_none()
     }
 
     /// Whether it waits, and nothing has ended that yet.

@@ -80,6 +80,8 @@ impl Pipes for World {
         match self {
             #[cfg(not(loom))]
             Self::Os(world) => world.kind(fd),
+            #[cfg(not(loom))]
+            Self::Guest(world) => world.os().kind(fd),
             Self::Sim(_) => none(fd),
         }
     }
@@ -88,6 +90,8 @@ impl Pipes for World {
         match self {
             #[cfg(not(loom))]
             Self::Os(world) => world.set_nonblocking(fd),
+            #[cfg(not(loom))]
+            Self::Guest(world) => world.os().set_nonblocking(fd),
             Self::Sim(_) => none(fd),
         }
     }
@@ -96,6 +100,8 @@ impl Pipes for World {
         match self {
             #[cfg(not(loom))]
             Self::Os(world) => world.read(fd, buffer),
+            #[cfg(not(loom))]
+            Self::Guest(world) => world.os().read(fd, buffer),
             Self::Sim(_) => none((fd, buffer)),
         }
     }
@@ -104,6 +110,8 @@ impl Pipes for World {
         match self {
             #[cfg(not(loom))]
             Self::Os(world) => world.write(fd, bytes),
+            #[cfg(not(loom))]
+            Self::Guest(world) => world.os().write(fd, bytes),
             Self::Sim(_) => none((fd, bytes)),
         }
     }
@@ -112,6 +120,8 @@ impl Pipes for World {
         match self {
             #[cfg(not(loom))]
             Self::Os(world) => world.write_vectored(fd, pieces),
+            #[cfg(not(loom))]
+            Self::Guest(world) => world.os().write_vectored(fd, pieces),
             Self::Sim(_) => none((fd, pieces)),
         }
     }

@@ -364,12 +364,10 @@ impl Drop for Source {
     fn drop(&mut self) {
         let fd = self.fd.as_raw_fd();
         // Where its loop does not run, the kernel finds out when the number is used again.
-        current::get(|core| {
-            if core.id() == self.of {
-                self.state.read.unwatch(core, fd, Side::Read);
-                self.state.write.unwatch(core, fd, Side::Write);
-                core.watched().remove(fd, &self.state);
-            }
+        current::of(self.of, |core| {
+            self.state.read.unwatch(core, fd, Side::Read);
+            self.state.write.unwatch(core, fd, Side::Write);
+            core.watched().remove(fd, &self.state);
         });
     }
 }

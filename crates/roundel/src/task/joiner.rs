@@ -7,7 +7,7 @@
 use std::{rc::Rc, task::Waker};
 
 use super::{raw::TaskRef, state::Wake, step};
-use crate::{callback::Callback, crowd::Crowd, current::Core};
+use crate::{callback::Callback, crowd::Crowd, current::Core, guest::Token};
 
 /// Two words.
 pub(crate) enum Joiner {
@@ -15,6 +15,8 @@ pub(crate) enum Joiner {
     /// A task of the same thread: what it nearly always is.
     Task(TaskRef),
     Waker(Box<Waker>),
+    /// Of a lodger: what its host knows it by.
+    Host(Token),
     /// The crowd in which it is this number.
     Member(u32, Rc<Crowd>),
 }
@@ -58,6 +60,7 @@ impl Who {
         match self {
             Self::Task(task) => match task.state().wake() {
                 Wake::Push => step::step(core, task),
+                Wake::Tell => task.tell_host(),
                 Wake::Nothing => {}
             },
             Self::Waker(waker) => waker.wake(),
@@ -89,12 +92,14 @@ pub(crate) fn join(task: &TaskRef, waker: &Waker) {
     let old = task.replace_joiner(Joiner::Nobody);
     let new = match old {
         Joiner::Task(old) if old.is_woken_by(waker) => Joiner::Task(old),
-        Joiner::Nobody | Joiner::Task(_) | Joiner::Waker(_) | Joiner::Member(..) => {
-            match Who::of(waker) {
-                Who::Task(task) => Joiner::Task(task),
-                Who::Waker(waker) => Joiner::Waker(waker),
-            }
-        }
+        Joiner::Nobody
+        | Joiner::Task(_)
+        | Joiner::Waker(_)
+        | Joiner::Host(_)
+        | Joiner::Member(..) => match Who::of(waker) {
+            Who::Task(task) => Joiner::Task(task),
+            Who::Waker(waker) => Joiner::Waker(waker),
+        },
     };
     task.replace_joiner(new);
 }
@@ -116,7 +121,8 @@ pub(crate) fn forget(task: &TaskRef) {
 #[inline]
 pub(crate) fn wake(core: &Core, task: &TaskRef) {
     match task.replace_joiner(Joiner::Nobody) {
-        Joiner::Nobody => {}
+        // A host asks after each step.
+        Joiner::Nobody | Joiner::Host(_) => {}
         Joiner::Task(joiner) => joiner.wake_here(),
         Joiner::Waker(waker) => waker.wake(),
         joiner @ Joiner::Member(..) => {
@@ -130,7 +136,7 @@ pub(crate) fn wake(core: &Core, task: &TaskRef) {
 pub(crate) fn tell(task: &TaskRef) {
     match task.replace_joiner(Joiner::Nobody) {
         // It has stopped listening meanwhile.
-        Joiner::Nobody => {}
+        Joiner::Nobody | Joiner::Host(_) => {}
         Joiner::Member(member, crowd) => crowd.tell(member, task.state().outcome()),
         // Somebody awaits the handle instead; he has seen or will see that it has ended.
         Joiner::Task(joiner) => joiner.wake_here(),

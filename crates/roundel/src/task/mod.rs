@@ -434,6 +434,10 @@ pub(crate) fn cancel(task: &TaskRef) -> bool {
             task.clone().push();
             true
         }
+        Cancel::Tell => {
+            task.tell_host();
+            true
+        }
         Cancel::Nothing => true,
     }
 }

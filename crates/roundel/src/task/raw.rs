@@ -363,7 +363,24 @@ impl TaskRef {
     pub(crate) fn wake_here(self) {
         match self.state().wake() {
             Wake::Push => self.push(),
+            Wake::Tell => self.tell_host(),
             Wake::Nothing => {}
+        }
+    }
+
+    /// Tells the host of a lodger, as its state says, that it can go on.
+    #[cold]
+    pub(crate) fn tell_host(&self) {
+        let joiner = self.replace_joiner(Joiner::Nobody);
+        let token = match &joiner {
+            Joiner::Host(token) => Some(*token),
+            Joiner::Nobody | Joiner::Task(_) | Joiner::Waker(_) | Joiner::Member(..) => None,
+        };
+        self.replace_joiner(joiner);
+        if let Some(token) = token {
+            // SAFETY: as in `push`.
+            let core = unsafe { &*self.header().home.as_ref().core.get() };
+            core.event_loop().world().tell_host(token);
         }
     }
 
@@ -374,6 +391,7 @@ impl TaskRef {
         // SAFETY: this thread is named as the owner, so the loop has not begun to go.
         let core = unsafe { &*self.header().home.as_ref().core.get() };
         core.event_loop().call_soon(Callback::Step(self));
+        core.was_pushed();
     }
 
     /// Polls the future.
@@ -647,6 +665,7 @@ unsafe fn wake_by_ref(data: *const ()) {
     if task.header().is_here() {
         match task.state().wake() {
             Wake::Push => TaskRef::clone(&task).push(),
+            Wake::Tell => task.tell_host(),
             Wake::Nothing => {}
         }
     } else {

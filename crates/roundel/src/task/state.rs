@@ -18,6 +18,10 @@ enum Stage {
     Woken,
     /// Nothing but a wake-up, or a cancel request, gets it going.
     Waiting,
+    /// As `Waiting`, of a lodger: its steps are not the ready queue's but its host's.
+    Lodged,
+    /// The same, and its host was told that it can go on.
+    Called,
     /// Returned, panicked or cancelled.
     Ended,
 }
@@ -64,6 +68,8 @@ pub(crate) struct State {
 pub(crate) enum Wake {
     /// Put it on the ready queue.
     Push,
+    /// Tell its host.
+    Tell,
     /// It is there, or will come there, or has ended.
     Nothing,
 }
@@ -106,6 +112,8 @@ pub(crate) enum Cancel {
     Refuse,
     /// Put it on the ready queue: it is delivered in its next step.
     Push,
+    /// Tell its host, who sees to its next step.
+    Tell,
     /// Its next step comes anyhow.
     Nothing,
 }
@@ -142,7 +150,11 @@ impl State {
                 self.stage.set(Stage::Woken);
                 Wake::Nothing
             }
-            Stage::Ready | Stage::Woken | Stage::Ended => Wake::Nothing,
+            Stage::Lodged => {
+                self.stage.set(Stage::Called);
+                Wake::Tell
+            }
+            Stage::Ready | Stage::Woken | Stage::Called | Stage::Ended => Wake::Nothing,
         }
     }
 
@@ -157,8 +169,51 @@ impl State {
                 }
             }
             Stage::Ended => Begin::Nothing,
-            Stage::Running | Stage::Woken | Stage::Waiting => {
+            Stage::Running | Stage::Woken | Stage::Waiting | Stage::Lodged | Stage::Called => {
                 unreachable!("a step of a task that is {:?}", self.stage.get())
+            }
+        }
+    }
+
+    /// A new task whose steps somebody else sees to, from the first one on.
+    pub(crate) fn lodge(&self) {
+        self.stage.set(Stage::Called);
+    }
+
+    /// The host does a step, called or not.
+    pub(crate) fn begin_lodged(&self) -> Begin {
+        match self.stage.get() {
+            Stage::Lodged | Stage::Called => {
+                self.stage.set(Stage::Running);
+                match self.request.get() {
+                    Request::None => Begin::Poll,
+                    Request::Asked | Request::Raised => Begin::Deliver,
+                }
+            }
+            Stage::Ended => Begin::Nothing,
+            Stage::Ready | Stage::Running | Stage::Woken | Stage::Waiting => {
+                unreachable!("a host's step of a task that is {:?}", self.stage.get())
+            }
+        }
+    }
+
+    /// After a poll by the host: [`Rest::Push`] asks it for another step.
+    pub(crate) fn rest_lodged(&self) -> Rest {
+        match (self.stage.get(), self.request.get()) {
+            (Stage::Running, Request::None) => {
+                self.stage.set(Stage::Lodged);
+                Rest::Wait
+            }
+            (Stage::Woken, Request::None) | (Stage::Running | Stage::Woken, Request::Asked) => {
+                self.stage.set(Stage::Called);
+                Rest::Push
+            }
+            (Stage::Running | Stage::Woken, Request::Raised) => Rest::Deliver,
+            (Stage::Ready | Stage::Waiting | Stage::Lodged | Stage::Called | Stage::Ended, _) => {
+                unreachable!(
+                    "a task that is {:?} cannot have been polled",
+                    self.stage.get()
+                )
             }
         }
     }
@@ -175,7 +230,7 @@ impl State {
                 Rest::Push
             }
             (Stage::Running | Stage::Woken, Request::Raised) => Rest::Deliver,
-            (Stage::Ready | Stage::Waiting | Stage::Ended, _) => {
+            (Stage::Ready | Stage::Waiting | Stage::Lodged | Stage::Called | Stage::Ended, _) => {
                 unreachable!(
                     "a task that is {:?} cannot have been polled",
                     self.stage.get()
@@ -204,7 +259,7 @@ impl State {
     /// For a loop that closes: takes the task out of wherever it is. False if it has ended.
     pub(crate) fn abandon(&self) -> bool {
         match self.stage.get() {
-            Stage::Ready | Stage::Waiting => {
+            Stage::Ready | Stage::Waiting | Stage::Lodged | Stage::Called => {
                 self.stage.set(Stage::Running);
                 true
             }
@@ -217,7 +272,12 @@ impl State {
     pub(crate) fn ended(&self) -> bool {
         match self.stage.get() {
             Stage::Ended => true,
-            Stage::Ready | Stage::Running | Stage::Woken | Stage::Waiting => false,
+            Stage::Ready
+            | Stage::Running
+            | Stage::Woken
+            | Stage::Waiting
+            | Stage::Lodged
+            | Stage::Called => false,
         }
     }
 
@@ -251,12 +311,18 @@ impl State {
     pub(crate) fn cancel(&self) -> Cancel {
         match self.stage.get() {
             Stage::Ended => return Cancel::Refuse,
-            Stage::Ready | Stage::Running | Stage::Woken | Stage::Waiting => {}
+            Stage::Ready
+            | Stage::Running
+            | Stage::Woken
+            | Stage::Waiting
+            | Stage::Lodged
+            | Stage::Called => {}
         }
         self.requests.set(self.requests.get().saturating_add(1));
         self.ask();
         match self.wake_to_deliver() {
             Wake::Push => Cancel::Push,
+            Wake::Tell => Cancel::Tell,
             Wake::Nothing => Cancel::Nothing,
         }
     }
@@ -281,7 +347,13 @@ impl State {
                 self.stage.set(Stage::Ready);
                 Wake::Push
             }
-            Stage::Ready | Stage::Running | Stage::Woken | Stage::Ended => Wake::Nothing,
+            Stage::Lodged => {
+                self.stage.set(Stage::Called);
+                Wake::Tell
+            }
+            Stage::Ready | Stage::Running | Stage::Woken | Stage::Called | Stage::Ended => {
+                Wake::Nothing
+            }
         }
     }
 

@@ -67,6 +67,37 @@ fn end(core: &Core, task: &TaskRef, outcome: Outcome) {
     task.leave_household();
 }
 
+/// A step of a lodger, done by its host. True if it is to be done again soon.
+pub(crate) fn step_lodged(core: &Core, task: &TaskRef) -> bool {
+    let mut deliver = match task.state().begin_lodged() {
+        Begin::Poll => false,
+        Begin::Deliver => true,
+        Begin::Nothing => return false,
+    };
+    let (outcome, again) = core.running().during(task, || {
+        loop {
+            if deliver {
+                task.state().delivered();
+                if !scope::interrupt_innermost(task) {
+                    return (Some(core.deliver(|| task.drop_future())), false);
+                }
+            }
+            match task.poll() {
+                Poll::Ready(outcome) => return (Some(outcome), false),
+                Poll::Pending => match task.state().rest_lodged() {
+                    Rest::Wait => return (None, false),
+                    Rest::Push => return (None, true),
+                    Rest::Deliver => deliver = true,
+                },
+            }
+        }
+    });
+    if let Some(outcome) = outcome {
+        end(core, task, outcome);
+    }
+    again
+}
+
 /// For a loop that closes: ends a task where it is. Its future is dropped.
 pub(crate) fn abandon(core: &Core, task: &TaskRef) {
     if task.state().abandon() {
