@@ -14,7 +14,7 @@ import pytest
 import roundel
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "crates" / "roundel" / "README.md"]
 
 
 def test_the_public_names_are_all_there():

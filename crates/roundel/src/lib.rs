@@ -105,3 +105,9 @@ pub use threads::{LoopClosed, LoopHandle, running_loop};
 pub use time::{Sleep, sleep, sleep_until, time};
 pub use timeouts::{Timeout, WaitFor, timeout, timeout_at, wait_for};
 pub use wait::{AsCompleted, ReturnWhen, Shield, Wait, as_completed, shield, wait};
+
+/// The pages for newcomers: what they show in Rust is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../../../README.md")]
+struct Pages;

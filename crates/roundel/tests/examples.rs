@@ -198,7 +198,7 @@ asyncio.run(asgi_app.app({'type': 'http', 'path': path}, receive, send))
 ";
 
 #[test]
-fn the_application_s_twin_answers_the_same() {
+fn twins_that_are_applications_answer_the_same() {
     let [mut rust, _] = twins("asgi_app");
     let rust = Server::start(&mut rust);
     for (path, length) in [("/", 0), ("/some/page", 100_000), ("/slow", 3)] {
