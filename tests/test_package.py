@@ -6,6 +6,8 @@ Some of it needs the checkout's files and not only the installed package; tests 
 import ast
 import asyncio
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -85,3 +87,31 @@ def test_python_in_the_pages_runs(block, capsys):
     exec(compile(ast.parse(block), "<page>", "exec"), {"__name__": "__main__"})
     expected = re.findall(r"# prints: (.*)", block)
     assert capsys.readouterr().out.splitlines() == expected
+
+
+# --- classes that are made when they are asked for --------------------------------------------
+
+
+def test_classes_are_there_whenever_they_are_asked_for():
+    code = """
+import threading
+from roundel import _roundel
+late = [name for name in _roundel.__all__ if name not in vars(_roundel)]
+assert "SSLProtocol" in late and "SubprocessCore" in late, late
+found = []
+def ask():
+    found.append([getattr(_roundel, name) for name in late])
+threads = [threading.Thread(target=ask) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert all(one == found[0] for one in found)
+assert [vars(_roundel)[name] for name in late] == found[0]
+assert len(set(_roundel.__all__)) == len(_roundel.__all__) and set(late) <= set(_roundel.__all__)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=25)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_the_extension_has_no_other_names():
+    with pytest.raises(AttributeError, match=r"module 'roundel\._roundel' has no attribute 'SSLProtocoll'"):
+        _ = roundel._roundel.SSLProtocoll

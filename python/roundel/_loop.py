@@ -23,12 +23,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Never, TypeVar, TypeVarTuple
 
 from roundel import _roundel
-from roundel._children import SubprocessTransport, watcher_of_the_program, when_ended
 from roundel._instances import answer_as_asyncios
-from roundel._names import NameCache
-from roundel._spawn import start
 from roundel._tasks import show_native_tasks
 from roundel._threads import put, takes_work
+
+if TYPE_CHECKING:
+    from roundel._names import NameCache
 
 __all__ = ["Loop"]
 
@@ -363,7 +363,10 @@ class Loop(_roundel.LoopCore, _Asyncio):
         extra: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> asyncio.SubprocessTransport:
-        if watcher_of_the_program() is not None:
+        # Here, as a program that starts no child need not wait for these modules.
+        from roundel import _children, _spawn
+
+        if _children.watcher_of_the_program() is not None:
             inherited = super()._make_subprocess_transport  # type: ignore[misc]
             return await inherited(  # type: ignore[no-any-return]
                 protocol, args, shell, stdin, stdout, stderr, bufsize, extra, **kwargs
@@ -371,9 +374,9 @@ class Loop(_roundel.LoopCore, _Asyncio):
         self._send_held()
         waiter = self.create_future()
         options = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "bufsize": bufsize, **kwargs}
-        process = start(args, shell=shell, universal_newlines=False, **options)
-        child = SubprocessTransport(self, protocol, process, waiter, extra)
-        when_ended(self, child.get_pid(), child._process_exited)
+        process = _spawn.start(args, shell=shell, universal_newlines=False, **options)
+        child = _children.SubprocessTransport(self, protocol, process, waiter, extra)
+        _children.when_ended(self, child.get_pid(), child._process_exited)
         try:
             await waiter
         except (SystemExit, KeyboardInterrupt):
@@ -396,6 +399,8 @@ class Loop(_roundel.LoopCore, _Asyncio):
     def getaddrinfo_cache_seconds(self, seconds: float) -> None:
         if not seconds >= 0:
             raise ValueError(f"seconds must be 0 or more, not {seconds!r}")
+        from roundel._names import NameCache
+
         self._names = NameCache(seconds) if seconds else None
 
     async def getaddrinfo(

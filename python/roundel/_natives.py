@@ -13,11 +13,10 @@ Trade: an object is put into the global names of modules, and nowhere else. What
 argument or a container took from asyncio before, stays asyncio's: it works on every loop, and is as fast as asyncio.
 """
 
-import sys
 import threading
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from roundel import _groups, _locks, _queues, _roundel, _streams, _timeouts
 from roundel._stock import asyncio
@@ -27,19 +26,22 @@ from roundel._stock import asyncio
 NOT_FOR_ASYNCIO = frozenset({"Future", "Task", "Handle", "TimerHandle", "run", "new_event_loop"})
 
 
-class Native(NamedTuple):
+class Native:
     """One of asyncio's public names, for which roundel has an object of its own."""
 
-    name: str
-    native: Any
-    stock: Any
+    __slots__ = ("name", "native", "stock")
+
+    def __init__(self, name: str, native: Any, stock: Any) -> None:
+        self.name = name
+        self.native = native
+        self.stock = stock
 
     def modules(self) -> list[str]:
         """The modules of asyncio that know the object by this name, now: `asyncio`, the one it is from, others."""
         return [
             module
-            for module, names in _namespaces()
-            if _is_of(module, "asyncio") and any(names.get(self.name) is one for one in (self.native, self.stock))
+            for module, _, name, _ in _roundel._holders_of((self.native, self.stock))
+            if name == self.name and _is_of(module, "asyncio")
         ]
 
 
@@ -75,9 +77,9 @@ def find_natives(source: Mapping[str, Any], names: Mapping[str, Any]) -> dict[st
 
 # What the extension has whole, and what is made of halves of it.
 _SOURCES = (_roundel, _groups, _locks, _queues, _streams, _timeouts)
+_PUBLIC = public_names()
 NATIVES: dict[str, Native] = find_natives(
-    {name: value for source in _SOURCES for name, value in vars(source).items() if name in source.__all__},
-    public_names(),
+    {name: getattr(source, name) for source in _SOURCES for name in source.__all__ if name in _PUBLIC}, _PUBLIC
 )
 
 
@@ -94,31 +96,17 @@ _for_good = False
 # (module, name): who had asked roundel for a native object before `put_in`, and keeps it.
 _asked: set[tuple[str, str]] = set()
 
-_namespace_of = vars(ModuleType)["__dict__"].__get__
 
+def _holders(objects: Iterable[Any]) -> list[tuple[str, dict[str, Any], str, Any]]:
+    """(module, its global names, name, object) for each global name outside of roundel that is one of the objects.
 
-def _namespaces() -> Iterable[tuple[str, dict[str, Any]]]:
-    """The global names of every module that is imported, without running code of anybody's.
-
-    A module's class may have a `__getattr__`, or import the module only when it is touched: the dict is taken past it.
-    What stands in `sys.modules` and is no module is left out.
+    Every module that is imported is looked at, without running code of anybody's.
     """
-    for name, module in sys.modules.copy().items():
-        if type(name) is str and issubclass(type(module), ModuleType):
-            names = _namespace_of(module)
-            if type(names) is dict:
-                yield name, names
-
-
-def _holders(objects: Iterable[Any]) -> Iterable[tuple[str, dict[str, Any], str, Any]]:
-    """(module, its global names, name, object) for each global name outside of roundel that is one of the objects."""
-    wanted = frozenset(map(id, objects))
-    for module, names in _namespaces():
-        # Most modules hold none, which is found out without a copy and without a loop in Python.
-        if not wanted.isdisjoint(map(id, names.values())) and not _is_of(module, "roundel"):
-            for name, value in names.copy().items():
-                if id(value) in wanted:
-                    yield module, names, name, value
+    return [
+        (module, names, name, value)
+        for module, names, name, value in _roundel._holders_of(objects)
+        if not _is_of(module, "roundel")
+    ]
 
 
 def _is_to_change(module: str, name: str, public: str) -> bool:

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from roundel._stock import Popen
+
 __all__ = ["start"]
 
-_Stock = subprocess.Popen
+_Stock = Popen
 # A module that is not in every stub, and a method of Popen's that is in none.
 _fork_exec: Callable[..., int] | None = getattr(subprocess, "_fork_exec", None)
 _execute_child: Any = getattr(_Stock, "_execute_child", None)

@@ -24,6 +24,7 @@
 //! | `pipe`       | `ReadPipeTransport`, `WritePipeTransport`: an end of a pipe likewise               |
 //! | `subprocess` | the native half of `SubprocessTransport`: a child process and its pipes            |
 //! | `bridge`     | guests: the Rust futures and timers and sockets of other extensions on the loop         |
+//! | `families`   | classes that are made when they are first asked for                               |
 //! | `stdlib`     | what is used of the interpreter's own asyncio                                     |
 //! | `ffi`        | the border to the interpreter, and every `unsafe` block                           |
 //!
@@ -39,6 +40,7 @@ mod bridge;
 mod combine;
 mod datagram;
 mod event_loop;
+mod families;
 #[allow(
     unsafe_code,
     reason = "the one place for it; each block has its SAFETY note"
@@ -67,6 +69,7 @@ mod work;
 
 use pyo3::exceptions::{PyImportError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 /// The pending native tasks of all loops.
 #[pyfunction]
@@ -83,6 +86,24 @@ fn _all_tasks(py: Python<'_>) -> Vec<Bound<'_, PyAny>> {
 fn _set_metaclass(class: &Bound<'_, PyAny>, metaclass: &Bound<'_, PyAny>) -> PyResult<()> {
     ffi::class::set_metaclass(&class.clone().into(), &metaclass.clone().into())
         .map_err(PyTypeError::new_err)
+}
+
+/// Where these objects are known: module, its global names, name, object.
+#[pyfunction]
+#[pyo3(signature = (objects, /))]
+fn _holders_of<'py>(objects: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+    let py = objects.py();
+    let objects = objects
+        .try_iter()?
+        .map(|object| object.map(ffi::Obj::from))
+        .collect::<PyResult<Vec<_>>>()?;
+    let found = ffi::modules::holders(py, &objects);
+    PyList::new(
+        py,
+        found.into_iter().map(|(module, names, name, object)| {
+            [module, names, name, object].map(|each| each.into_bound(py))
+        }),
+    )
 }
 
 /// The interpreter ends: memory that was kept for the next handle is given back.
@@ -136,12 +157,10 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     event_loop::add_to(module)?;
     transport::add_to(module)?;
     streams::add_to(module)?;
-    tls::add_to(module)?;
-    datagram::add_to(module)?;
-    pipe::add_to(module)?;
-    subprocess::add_to(module)?;
     bridge::add_to(module)?;
+    families::announce(module)?;
     module.add_function(wrap_pyfunction!(_all_tasks, module)?)?;
+    module.add_function(wrap_pyfunction!(_holders_of, module)?)?;
     module.add_function(wrap_pyfunction!(_set_metaclass, module)?)?;
     py.import("atexit")?
         .call_method1("register", (wrap_pyfunction!(_keep_no_more, module)?,))?;

@@ -67,7 +67,8 @@ pub trait Native: Sized + 'static {
     }
 }
 
-/// A class object, made when the module is imported.
+/// A class object, made when the module is imported, or when it is first asked for (`families`): until then nothing is
+/// an instance of it.
 pub struct Class {
     pub(super) object: AtomicPtr<ffi::PyTypeObject>,
     pub(super) offset: AtomicUsize,
@@ -122,8 +123,10 @@ impl Class {
 
     /// The class as an object.
     pub fn object(&self, _py: Python<'_>) -> Obj {
-        // SAFETY: made when the module was imported, and never freed.
-        unsafe { Obj::from_borrowed(self.as_type().cast()) }
+        let class = self.as_type();
+        assert!(!class.is_null(), "a class that has not been made yet");
+        // SAFETY: it has been made, and is never freed.
+        unsafe { Obj::from_borrowed(class.cast()) }
     }
 
     /// Whether the object's type is this very class.
@@ -149,7 +152,9 @@ impl Class {
             let (own, class) = (self.as_type(), ffi::Py_TYPE(object));
             // What is asked about most is of this class or derived from it directly; the interpreter's own look walks
             // the whole order of bases.
-            class == own || (*class).tp_base == own || ffi::PyType_IsSubtype(class, own) != 0
+            class == own
+                || (!own.is_null()
+                    && ((*class).tp_base == own || ffi::PyType_IsSubtype(class, own) != 0))
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod function;
 pub mod gil;
 pub mod guest;
 pub mod method;
+pub mod modules;
 pub mod obj;
 pub mod place;
 pub mod records;

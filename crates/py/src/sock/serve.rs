@@ -22,7 +22,7 @@ use crate::event_loop::{Callback, LoopCore, call_exception_handler};
 use crate::ffi::args::Signature;
 use crate::ffi::bound::Function;
 use crate::ffi::gil::Global;
-use crate::ffi::{Args, Builder, Native as _, Obj, This, call};
+use crate::ffi::{Args, Builder, Native as _, Obj, This, call, context};
 use crate::handle::Handle;
 use crate::task::ends_the_run;
 use crate::transport::SocketTransport;
@@ -58,7 +58,9 @@ fn accept_all(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
         let sort = plain::sort(py, sock)?;
         if address::is_shown(sort.family) {
             let limit = args.get(4).and_then(call::small_int).unwrap_or(100);
-            if accept_up_to(this, fd, &sort, limit, factory, server)? {
+            // From 3.15 on a server has the context that it was made in, and each connection a copy of it.
+            let context = args.get(7).filter(|context| !context.is_none());
+            if accept_up_to(this, fd, &sort, limit, factory, [server, context.unwrap_or(&none)])? {
                 return Ok(none);
             }
         }
@@ -76,13 +78,10 @@ fn is_plain(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<bool> {
         Some(object) => object.bind(this.py()).is_truthy(),
         None => Ok(false),
     };
-    // The seventh is the context that asyncio's server has from 3.15 on.
-    let has_context = args.get(7).is_some_and(|context| !context.is_none());
     Ok(!this.debug.get()
         && this.makes_our_tasks()
         && !this.own_transports.get()
         && !this.overridden.get()
-        && !has_context
         && !args.has_names()
         && !is_given(2)?)
 }
@@ -94,7 +93,7 @@ fn accept_up_to(
     sort: &Sort,
     limit: i64,
     factory: &Obj,
-    server: &Obj,
+    [server, context]: [&Obj; 2],
 ) -> PyResult<bool> {
     let py = this.py();
     // From 3.14 on asyncio takes one more, and goes on behind a connection that was broken off.
@@ -105,8 +104,12 @@ fn accept_up_to(
             Ok((descriptor, from)) => {
                 let transport = SocketTransport::of_accepted(this, descriptor, *sort, from)?;
                 let serve = SERVE.get().bind(py, &this.object())?;
-                let given = [factory, &transport, server];
-                let handle = Handle::create(this, &serve, given.into_iter(), None)?;
+                let own = match context.is_none() {
+                    true => None,
+                    false => Some(context::copy(py, context)?),
+                };
+                let given = [factory, &transport, server, own.as_ref().unwrap_or(context)];
+                let handle = Handle::create(this, &serve, given.into_iter(), own.as_ref())?;
                 this.kernel()?.call_soon(Callback::Handle(handle));
             }
             Err(error) => match error.kind() {
@@ -124,7 +127,8 @@ fn accept_up_to(
 /// connection.
 fn serve(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<()> {
     let py = this.py();
-    let (Some(factory), Some(transport), Some(server)) = (args.get(0), args.get(1), args.get(2))
+    let [Some(factory), Some(transport), Some(server), Some(context)] =
+        [0, 1, 2, 3].map(|index| args.get(index))
     else {
         return Ok(());
     };
@@ -135,7 +139,7 @@ fn serve(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<()> {
     let made = call::call(py, factory, []).and_then(|made| {
         let protocol = protocol.insert(made);
         watch::refuse_transport(this, transport.descriptor())?;
-        SocketTransport::serve(transport, this, protocol, server)
+        SocketTransport::serve(transport, this, protocol, [server, context])
     });
     match made {
         Ok(()) => Ok(()),

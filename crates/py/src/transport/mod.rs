@@ -309,8 +309,10 @@ impl SocketTransport {
         this: This<'_, Self>,
         event_loop: This<'_, LoopCore>,
         protocol: &Obj,
-        server: &Obj,
+        [server, context]: [&Obj; 2],
     ) -> PyResult<()> {
+        this.context
+            .set((!context.is_none()).then(|| context.clone()));
         let server = (!server.is_none()).then(|| server.clone());
         let event_loop = event_loop.object();
         attach(this, &event_loop, protocol, server)?;
