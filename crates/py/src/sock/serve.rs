@@ -60,7 +60,14 @@ fn accept_all(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
             let limit = args.get(4).and_then(call::small_int).unwrap_or(100);
             // From 3.15 on a server has the context that it was made in, and each connection a copy of it.
             let context = args.get(7).filter(|context| !context.is_none());
-            if accept_up_to(this, fd, &sort, limit, factory, [server, context.unwrap_or(&none)])? {
+            if accept_up_to(
+                this,
+                fd,
+                &sort,
+                limit,
+                factory,
+                [server, context.unwrap_or(&none)],
+            )? {
                 return Ok(none);
             }
         }
