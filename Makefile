@@ -232,6 +232,12 @@ bench-rust: ## The crate side by side with tokio, smol and monoio: CPU time, in 
 	$(call say,the crate beside other runtimes)
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/benches cargo run --release --manifest-path benches/rust/Cargo.toml
 
+.PHONY: bench-bridge
+bench-bridge: $(VENV)/.made build ## Rust futures awaited from Python, beside pyo3-async-runtimes with tokio (BRIDGE="--rounds 3")
+	$(call say,Rust futures awaited from Python)
+	PYO3_BUILD_EXTENSION_MODULE=1 CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/benches $(CARGO) build --release --manifest-path benches/bridge/Cargo.toml
+	$(PY) benches/bridge/run.py --folder $(CARGO_TARGET_DIR)/benches/release $(BRIDGE)
+
 # The count is worth something for the optimised extension only: `build`, whatever PROFILE says.
 .PHONY: bench-instructions
 bench-instructions: $(VENV)/.made build ## Instructions for an operation, against the record (RECORD=1 writes it)

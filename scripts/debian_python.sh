@@ -94,17 +94,25 @@ build_for_root() {
     chmod +x "$interpreter"
     # cargo and not maturin, which would take the interpreter's own path, and that is one inside the root folder.
     PYO3_PYTHON=$interpreter PYO3_BUILD_EXTENSION_MODULE=1 CARGO_TARGET_DIR=$target \
-        cargo build --package roundel-py --profile "$profile"
+        cargo build --package roundel-py --package roundel-example-kv --package roundel-bridge-probe --profile "$profile"
     suffix=$("${inside[@]}" "python$version" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
     # Put there whole: a process may have the one before mapped.
     cp "$target/${profile/#dev/debug}/lib_roundel.so" "python/roundel/_roundel$suffix.part"
     mv "python/roundel/_roundel$suffix.part" "python/roundel/_roundel$suffix"
+    mkdir -p "$(extensions)"
+    for name in kv bridge_probe; do
+        cp "$target/${profile/#dev/debug}/lib$name.so" "$(extensions)/$name$suffix"
+    done
+}
+
+extensions() { # where those are that the tests import beside roundel
+    echo "$checkout/target/python$version-extensions"
 }
 
 test_in_root() {
     build_for_root
     local inside=(scripts/debian_python.sh "$version" run)
-    inside+=(env "PYTHONPATH=$checkout/python" ROUNDEL_TESTS_REQUIRE=1)
+    inside+=(env "PYTHONPATH=$checkout/python:$(extensions)" ROUNDEL_TESTS_REQUIRE=1)
     # shellcheck disable=SC2086  # several options
     "${inside[@]}" $venv/bin/python -m pytest -p no:cacheprovider ${PYTEST:-}
     "${inside[@]}" $venv/bin/python -m tests.cpython

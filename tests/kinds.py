@@ -6,8 +6,10 @@ Trades: without `ROUNDEL_TESTS_REQUIRE=1` a checkout that is not built yet still
 """
 
 import asyncio
+import importlib
 import os
 import sys
+import types
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +69,13 @@ else:
             roundel.TimerHandle,
         )
     )
+
+
+def extension(name: str, source: str) -> types.ModuleType:
+    """The extension module that is built from `source`; without it the file that asks is skipped, or fails."""
+    if os.environ.get("ROUNDEL_TESTS_REQUIRE") == "1":
+        return importlib.import_module(name)
+    return pytest.importorskip(name, reason=f"{source} is not built: make extension")
 
 
 def skip_broken_oracle(kind: Kind, since: tuple[int, ...], mended: tuple[int, ...]) -> None:

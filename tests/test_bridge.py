@@ -19,9 +19,9 @@ from types import SimpleNamespace
 import pytest
 
 import roundel
-from kinds import PY312
+from kinds import PY312, extension
 
-bridge_probe = pytest.importorskip("bridge_probe", reason="tests/extension is not built: make extension")
+bridge_probe = extension("bridge_probe", "tests/extension")
 
 
 class Twin:
@@ -838,6 +838,68 @@ def test_the_loop_closes_while_futures_wait():
     # What is left of them is resumed once more when it goes.
     del task, tasks
     gc.collect()
+
+
+def test_futures_that_wake_each_other_when_the_loop_closes(unraisable):
+    """One holds what the others wait for."""
+    loop = roundel.new_event_loop()
+
+    async def main():
+        tasks = [asyncio.ensure_future(bridge_probe.in_turn()) for _ in range(4)]
+        await bridge_probe.passes(2)
+        return tasks
+
+    tasks = loop.run_until_complete(main())
+    loop.close()
+    assert unraisable == []
+    for task in tasks:
+        task._log_destroy_pending = False
+
+
+def test_a_loop_that_another_thread_closes(unraisable):
+    told = []
+    for _ in range(3):
+        loop = roundel.new_event_loop()
+
+        async def main():
+            task = asyncio.ensure_future(bridge_probe.never(told.append))
+            await bridge_probe.passes(1)
+            task._log_destroy_pending = False
+            return task
+
+        task = loop.run_until_complete(main())
+        thread = threading.Thread(target=loop.close)
+        thread.start()
+        thread.join()
+    assert told == ["dropped"] * 2
+    assert roundel.run(bridge_probe.ready(1)) == 1
+    assert told == ["dropped"] * 3
+    del task
+    assert unraisable == []
+
+
+def test_a_loop_that_goes_on_in_another_thread(loop):
+    """What is there already stays with its thread; what comes is the other's."""
+
+    async def main():
+        task = asyncio.ensure_future(bridge_probe.sleep(0.0001))
+        await bridge_probe.passes(1)
+        return task
+
+    async def elsewhere():
+        assert await bridge_probe.from_thread() == 42
+        return await bridge_probe.sleep(0.001)
+
+    task = loop.run_until_complete(main())
+    slept = []
+    thread = threading.Thread(target=lambda: slept.append(loop.run_until_complete(elsewhere())))
+    thread.start()
+    thread.join()
+    assert slept[0] >= 0.001
+    assert not task.done()
+    task.cancel()
+    loop.run_until_complete(asyncio.wait([task]))
+    assert task.cancelled()
 
 
 def test_a_loop_that_is_forgotten(unraisable):

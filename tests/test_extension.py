@@ -8,8 +8,9 @@ import asyncio
 import pytest
 
 import roundel
+from kinds import extension
 
-kv = pytest.importorskip("kv", reason="examples/extension is not built: make extension")
+kv = extension("kv", "examples/extension")
 
 
 class Server:

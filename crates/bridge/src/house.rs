@@ -75,13 +75,26 @@ pub(crate) fn of(event_loop: LoopAddress) -> PyResult<Rc<House>> {
         house.map(Rc::clone)
     });
     match known {
-        Some(house) => Ok(house),
-        None => move_in(event_loop),
+        Some(house) if house.is_open() => Ok(house),
+        Some(_) | None => move_in(event_loop),
+    }
+}
+
+/// Ends what another thread could not, when it closed the loop.
+fn tidy() {
+    let (open, closed): (Vec<_>, Vec<_>) = HERE.with(|houses| {
+        let houses = houses.take().into_iter();
+        houses.partition(|house| house.is_open())
+    });
+    HERE.with(|houses| houses.borrow_mut().extend(open));
+    for guest in closed.iter().filter_map(|house| house.guest.get()) {
+        guest.close();
     }
 }
 
 #[cold]
 fn move_in(event_loop: LoopAddress) -> PyResult<Rc<House>> {
+    tidy();
     let house = Rc::new(House {
         event_loop,
         thread: thread_number(),
@@ -117,8 +130,20 @@ impl House {
         self.thread == thread_number()
     }
 
+    /// The loop has not closed.
+    fn is_open(&self) -> bool {
+        self.seat.get().is_some()
+    }
+
     pub(crate) fn reported(&self, fd: RawFd, writable: bool) {
-        if let Some(guest) = self.guest.get().filter(|_| self.is_here()) {
+        if !self.is_here() {
+            // Another thread runs the loop now. What nobody can look at is not to be reported without end.
+            if let Some(seat) = self.seat.get() {
+                let _ = seat.watch(fd, false, false);
+            }
+            return;
+        }
+        if let Some(guest) = self.guest.get() {
             guest.reported(fd, writable);
         }
     }

@@ -62,7 +62,8 @@
 //! # When the loop closes
 //!
 //! Futures and tasks that have not ended are dropped then, where they wait. A loop that is closed in another thread than
-//! the one that ran it cannot do that: what is left on it is then leaked.
+//! the one that ran it cannot do that: what is left on it goes when that thread awaits on its next loop, or is leaked if it
+//! has ended.
 //!
 //! # Garbage
 //!

@@ -387,6 +387,21 @@ impl Pair {
     }
 }
 
+thread_local! {
+    static TURN: Rc<roundel::Lock<()>> = Rc::new(roundel::Lock::new(()));
+}
+
+/// Keeps a lock of all of them for ever, as soon as it has it.
+#[pyfunction]
+fn in_turn(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    into_awaitable_named(py, "probe.in_turn", async {
+        let lock = TURN.with(Rc::clone);
+        let _turn = lock.acquire().await;
+        pending::<()>().await;
+        PyResult::Ok(())
+    })
+}
+
 #[pyfunction]
 fn sendable(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     into_awaitable_send(py, async {
@@ -431,6 +446,7 @@ fn bridge_probe(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(use_wakers, module)?,
         wrap_pyfunction!(wake_detached, module)?,
         wrap_pyfunction!(sendable, module)?,
+        wrap_pyfunction!(in_turn, module)?,
         wrap_pyfunction!(task_names, module)?,
     ] {
         module.add_function(function)?;

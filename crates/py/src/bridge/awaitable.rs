@@ -19,6 +19,8 @@ static RUST: Kind = Kind {
         Ok(next(wait, event_loop, polled))
     },
     thrown,
+    #[cfg(feature = "observe")]
+    observed: roundel_core::WaitKind::Future,
     ..PLAIN
 };
 
@@ -69,6 +71,10 @@ pub fn wake(wait: This<'_, Wait>) -> PyResult<()> {
         return Ok(());
     }
     let at_once = wait.home.with_ours(wait.py(), |event_loop| {
+        if event_loop.closed.get() {
+            // Futures that are dropped with the loop may wake each other, and nobody runs any more.
+            return false;
+        }
         let plain = !event_loop.overridden.get() && !event_loop.debug.get();
         if plain && wait.only_a_task_waits() {
             return true;
