@@ -1,9 +1,10 @@
-"""Copies and pickles of queues, locks, timeouts and task groups: what asyncio's give, by their dicts.
+"""Copies and pickles of queues, locks, timeouts, task groups and handles: what asyncio's give, by their dicts.
 
 Each body runs with asyncio's classes, which say what is expected, and with roundel's.
 """
 
 import asyncio
+import contextvars
 import copy
 import pickle
 
@@ -272,3 +273,38 @@ def test_an_entered_task_group_is_copied_flat_only(names, copied):
         return task.result()
 
     assert asyncio.run(main()) == "done"
+
+
+@pytest.mark.parametrize("timed", [False, True])
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, roundel.new_event_loop])
+def test_a_handles_copy_is_the_same_call_and_not_scheduled(factory, timed):
+    called = []
+    loop = factory()
+    try:
+        context = contextvars.copy_context()
+        handles = [
+            loop.call_later(0.001, called.append, number, context=context)
+            if timed
+            else loop.call_soon(called.append, number, context=context)
+            for number in range(3)
+        ]
+        handles[1].cancel()
+        copies = [copy.copy(handle) for handle in handles]
+        for handle, other in zip(handles, copies, strict=True):
+            assert other is not handle
+            assert type(other) is type(handle)
+            assert repr(other) == repr(handle)
+            assert (other._callback, other._args, other._loop) == (handle._callback, handle._args, loop)
+            assert other._context is handle._context is context
+            assert other.cancelled() == handle.cancelled()
+            if timed:
+                assert (other.when(), other == handle, hash(other)) == (handle.when(), True, hash(handle))
+        copies[2].cancel()
+        assert [handle.cancelled() for handle in handles] == [False, True, False]
+        loop.call_later(0.002, loop.stop)
+        loop.run_forever()
+        assert called == [0, 2]
+        copies[0]._run()
+        assert called == [0, 2, 0]
+    finally:
+        loop.close()

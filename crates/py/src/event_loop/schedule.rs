@@ -12,18 +12,25 @@ use crate::stdlib;
 /// Pushes a callback if the loop is ours and nobody has put a `call_soon` of their own in front of it. False means that
 /// [`foreign`] must be used. `RuntimeError` if the loop is closed or, in debug mode, another thread's.
 pub fn push(py: Python<'_>, home: &Home, callback: impl FnOnce() -> Callback) -> PyResult<bool> {
-    let pushed = home.with_ours(py, |event_loop| {
-        if event_loop.overridden.get() {
-            return Ok(false);
-        }
-        if event_loop.debug.get() {
-            event_loop.check_open()?;
-            check_thread(event_loop)?;
-        }
-        event_loop.with_kernel(|kernel| kernel.call_soon(callback()))?;
-        Ok(true)
-    });
+    let pushed = home.with_ours(py, |event_loop| push_on(event_loop, callback));
     pushed.unwrap_or(Ok(false))
+}
+
+/// The same for a loop that is known to be ours.
+#[inline]
+pub fn push_on(
+    event_loop: This<'_, LoopCore>,
+    callback: impl FnOnce() -> Callback,
+) -> PyResult<bool> {
+    if event_loop.overridden.get() {
+        return Ok(false);
+    }
+    if event_loop.debug.get() {
+        event_loop.check_open()?;
+        check_thread(event_loop)?;
+    }
+    event_loop.with_kernel(|kernel| kernel.call_soon(callback()))?;
+    Ok(true)
 }
 
 /// `loop.call_soon(callback[, argument], context=context)`.

@@ -579,7 +579,7 @@ unsafe fn free<T: Native>(object: *mut ffi::PyObject) {
             && is_bare(object, class)
             // The next object in this memory would count as finalized.
             && if T::FINALIZES {
-                ffi::PyObject_GC_IsFinalized(object) == 0
+                !collector::is_finalized(object)
             } else {
                 !T::FAVOURS || (*class).tp_finalize.is_none()
             }

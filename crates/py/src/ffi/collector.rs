@@ -5,8 +5,8 @@
 //! and looking at their neighbours. It has been a plain list from Python 3.11 to 3.13; if it does not look like one, and
 //! in later versions, the interpreter is asked.
 //!
-//! Owns: the address, putting an object at the list's end. Leaves out: taking it out, for which the interpreter does not
-//! need the list's head.
+//! Owns: the address, putting an object at the list's end, whether an object was finalized. Leaves out: taking it out, for
+//! which the interpreter does not need the list's head.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -83,5 +83,21 @@ pub(super) unsafe fn track(object: *mut ffi::PyObject) {
         (*links).previous = last.map_addr(|address| address | flags);
         (*links).next = head;
         (*head).previous = links;
+    }
+}
+
+/// As `PyObject_GC_IsFinalized`: one of the object's flags says so.
+///
+/// # Safety
+/// An object of a class with garbage collection.
+#[inline]
+pub(super) unsafe fn is_finalized(object: *mut ffi::PyObject) -> bool {
+    const FINALIZED: usize = 0b01;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if YOUNG.load(Ordering::Relaxed).is_null() {
+            return ffi::PyObject_GC_IsFinalized(object) != 0;
+        }
+        (*links_of(object)).previous.addr() & FINALIZED != 0
     }
 }

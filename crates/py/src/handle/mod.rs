@@ -99,11 +99,16 @@ impl Native for Handle {
 /// A class whose Rust value starts with a [`Handle`].
 trait AsHandle: Native {
     fn handle(this: This<'_, Self>) -> This<'_, Handle>;
+    /// One like it, with this call.
+    fn with_call(this: This<'_, Self>, call: Handle) -> Self;
 }
 
 impl AsHandle for Handle {
     fn handle(this: This<'_, Self>) -> This<'_, Handle> {
         this
+    }
+    fn with_call(_this: This<'_, Self>, call: Handle) -> Self {
+        call
     }
 }
 
@@ -146,6 +151,32 @@ impl Handle {
             handle.rare().source_traceback.set(traceback);
         }
         Ok(handle)
+    }
+
+    /// The same call once more, with the same context and not scheduled: what `copy.copy` makes of asyncio's.
+    fn copied(this: This<'_, Handle>) -> PyResult<Self> {
+        let py = this.py();
+        let copy = Self {
+            callback: Marked::new(this.callback.get(), this.callback.mark()),
+            args: Marked::new(this.args.get(), this.args.mark()),
+            ..Self::default()
+        };
+        let context = this.context.show(py)?;
+        if !context.is_none() {
+            copy.context
+                .replace(RunContext::without_loop(py, Some(&context))?);
+        }
+        if !this.home.is_empty() {
+            copy.home.set(py, this.home.object(py)?);
+        }
+        if let Some(rare) = this.rare.get() {
+            let own = copy.rare();
+            own.source_traceback.set(rare.source_traceback.get());
+            own.lock.set(rare.lock.get());
+            own.repr.set(rare.repr.get());
+            own.when.set(rare.when.get());
+        }
+        Ok(copy)
     }
 
     fn rare(&self) -> &Rare {
@@ -357,6 +388,15 @@ fn with_handle<T: AsHandle>(builder: Builder<T>) -> Builder<T> {
             c"_run",
             |this| Handle::run_by_hand(T::handle(this)).map(|()| Obj::none(this.py())),
             c"_run($self, /)\n--\n\nCall the callback now.",
+        )
+        .no_args(
+            c"__copy__",
+            |this| {
+                let (py, call) = (this.py(), Handle::copied(T::handle(this))?);
+                let class = Obj::from(this.bind().get_type());
+                class::create_derived(py, &class, T::with_call(this, call))
+            },
+            c"__copy__($self, /)\n--\n\nThe same call, not scheduled.",
         )
         .getter(c"_callback", |this| {
             Ok(T::handle(this).callback.get_or_none(this.py()))

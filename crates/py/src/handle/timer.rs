@@ -72,6 +72,13 @@ impl AsHandle for TimerHandle {
     fn handle(this: This<'_, Self>) -> This<'_, Handle> {
         this.project(|timer| &timer.handle)
     }
+    fn with_call(this: This<'_, Self>, handle: Handle) -> Self {
+        Self {
+            handle,
+            when: this.when.clone(),
+            key: Cell::new(TimerKey::NONE),
+        }
+    }
 }
 
 impl TimerHandle {

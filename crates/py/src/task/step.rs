@@ -9,7 +9,7 @@ use super::{
     AWAITED, MUST_CANCEL, THROW, Task, all, awaits, cancel, current, observe, step_soon,
     wakeup_callable,
 };
-use crate::event_loop::LoopCore;
+use crate::event_loop::{Callback, LoopCore, schedule};
 use crate::ffi::coroutine::{self, Resumed};
 use crate::ffi::{Obj, This, call, records};
 use crate::future::{self, AsFuture, Future, Outcome, Waiter, cancelled_error};
@@ -185,6 +185,7 @@ fn resume(
     // Before anything that follows from how the step ended, and in its context.
     let sent = event_loop.map_or(Ok(()), |event_loop| event_loop.held.end(py));
     let outcome = match resumed {
+        Resumed::Yielded(awaited) if awaited.is_none() => again_soon(this, event_loop),
         Resumed::Yielded(awaited) => park(this, awaited),
         Resumed::Returned(value) => finish(this, value),
         Resumed::Raised(error) => fail(this, error),
@@ -223,13 +224,24 @@ fn fail(this: This<'_, Task>, error: PyErr) -> PyResult<()> {
     }
 }
 
+/// A bare yield, as in sleep(0): again in the next turn.
+#[inline]
+fn again_soon(this: This<'_, Task>, event_loop: Option<This<'_, LoopCore>>) -> PyResult<()> {
+    match event_loop {
+        // Mostly the turn is of the loop that the task belongs to.
+        Some(event_loop)
+            if this.future.home.holds(&event_loop.lend())
+                && schedule::push_on(event_loop, || Callback::Step(this.object()))? =>
+        {
+            Ok(())
+        }
+        Some(_) | None => step_soon(this),
+    }
+}
+
 /// The coroutine awaits something.
 fn park(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
     let py = this.py();
-    if awaited.is_none() {
-        // A bare yield, as in sleep(0): again in the next turn.
-        return step_soon(this);
-    }
     if awaited.as_ptr() == this.as_ptr() {
         return throw_soon(
             this,
