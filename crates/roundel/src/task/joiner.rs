@@ -16,6 +16,7 @@ pub(crate) enum Joiner {
     Task(TaskRef),
     Waker(Box<Waker>),
     /// Of a lodger: what its host knows it by.
+    #[cfg_attr(loom, allow(dead_code, reason = "guests have the system's world"))]
     Host(Token),
     /// The crowd in which it is this number.
     Member(u32, Rc<Crowd>),

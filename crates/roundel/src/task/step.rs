@@ -68,6 +68,7 @@ fn end(core: &Core, task: &TaskRef, outcome: Outcome) {
 }
 
 /// A step of a lodger, done by its host. True if it is to be done again soon.
+#[cfg_attr(loom, allow(dead_code, reason = "guests have the system's world"))]
 pub(crate) fn step_lodged(core: &Core, task: &TaskRef) -> bool {
     let mut deliver = match task.state().begin_lodged() {
         Begin::Poll => false,
