@@ -228,9 +228,10 @@ bench-memory: $(VENV)/.bench build ## Bytes for each idle future, pending timer 
 	$(PY) benches/memory.py
 
 .PHONY: bench-rust
-bench-rust: ## The crate side by side with tokio, smol and monoio: CPU time, in one thread; echo servers with C as well
+bench-rust: ## The crate beside tokio, smol, monoio, compio, glommio and a bound (BENCH="--quick", "--rows a,b"; --markdown writes docs/)
 	$(call say,the crate beside other runtimes)
-	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/benches cargo run --release --manifest-path benches/rust/Cargo.toml
+	@CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/benches cargo build --release --manifest-path benches/rust/Cargo.toml
+	@$(PYTHON) benches/crate.py $(CARGO_TARGET_DIR)/benches/release/roundel-benches $(BENCH)
 
 .PHONY: bench-bridge
 bench-bridge: $(VENV)/.made build ## Rust futures awaited from Python, beside pyo3-async-runtimes with tokio (BRIDGE="--rounds 3")

@@ -48,10 +48,10 @@ MARKS = {
 }
 
 
-def style() -> str:
+def style(colours: dict[str, tuple[str, str]] = COLOURS) -> str:
     """The colours as classes, and what they are in the dark."""
-    light = "".join(f".{name}{{fill:{colour}}}" for name, (colour, _) in COLOURS.items())
-    dark = "".join(f".{name}{{fill:{colour}}}" for name, (_, colour) in COLOURS.items())
+    light = "".join(f".{name}{{fill:{colour}}}" for name, (colour, _) in colours.items())
+    dark = "".join(f".{name}{{fill:{colour}}}" for name, (_, colour) in colours.items())
     fonts = "text{font:12px system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif}"
     sizes = ".title{font-size:20px;font-weight:600}.strong{font-weight:600}.small{font-size:11px}"
     figures = (
