@@ -42,6 +42,17 @@ pub(crate) struct PollPolicy {
 }
 
 impl PollPolicy {
+    /// Whether a turn that has something to run, and that nothing can have happened to, goes without
+    /// a look: all but one in [`TURNS_PER_LOOK`].
+    #[inline]
+    pub(crate) fn skip(&self) -> bool {
+        let skipped = self.skipped.get() + 1;
+        if skipped < TURNS_PER_LOOK {
+            self.skipped.set(skipped);
+        }
+        skipped < TURNS_PER_LOOK
+    }
+
     /// Decides. `until_timer` says how long it is to the first timer, and is asked only if the loop
     /// could sleep.
     #[inline]
@@ -55,8 +66,7 @@ impl PollPolicy {
             notified,
             watching,
         } = now;
-        if ready && !notified && !watching && self.skipped.get() + 1 < TURNS_PER_LOOK {
-            self.skipped.set(self.skipped.get() + 1);
+        if ready && !notified && !watching && self.skip() {
             return Plan::Skip;
         }
         self.skipped.set(0);

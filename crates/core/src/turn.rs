@@ -32,6 +32,7 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
     /// [`TurnError::Io`] if waiting failed; nothing has run then, and what had been reported before
     /// is ready. [`TurnError::Callback`] if a callback failed; those behind it are still ready, in
     /// order.
+    #[inline]
     pub fn turn<E>(
         &self,
         wait: impl FnOnce(&W, Option<Duration>, &mut Events) -> io::Result<()>,
@@ -41,17 +42,12 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
         C: Clone,
     {
         // This is the event loop: here is where it sleeps ...
-        let expected = self.take_expected();
-        match self.plan(expected.is_some()) {
-            Plan::Skip => {
-                if let Some(fd) = expected {
-                    self.take_for_readable(fd);
-                }
-            }
-            Plan::Look => self.poll(Some(Duration::ZERO), wait)?,
-            Plan::Sleep(timeout) => self.sleep(timeout, wait)?,
+        if !self.is_quiet() {
+            self.look(wait)?;
         }
-        self.collect_due_timers();
+        if self.timers_len() > 0 {
+            self.collect_due_timers();
+        }
         self.run_ready(run)
     }
 
@@ -90,6 +86,7 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
 
     /// ... and here is where it runs. Only what is ready by now: a callback that schedules itself
     /// starves nobody.
+    #[inline]
     fn run_ready<E>(&self, mut run: impl FnMut(C) -> Result<(), E>) -> Result<(), TurnError<E>> {
         let mut left = self.ready_len();
         while left > 0 {
@@ -102,6 +99,41 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
             let outcome = run(callback);
             probe!(self.probe, callback_end());
             outcome.map_err(TurnError::Callback)?;
+        }
+        Ok(())
+    }
+
+    /// Whether all that there is to do, but for timers, is to run what is ready: no news, nothing
+    /// watched. It is asked with a load for each.
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        !self.waker.is_noticed()
+            && !self.inbox.has_mail()
+            && self.expected.get().is_none()
+            && self.ready_len() > 0
+            && self.sources_len() == 0
+            && self.signals_len() == 0
+            && self.policy.skip()
+    }
+
+    /// Polls if need be, and makes ready what has arrived.
+    #[inline(never)]
+    fn look(
+        &self,
+        wait: impl FnOnce(&W, Option<Duration>, &mut Events) -> io::Result<()>,
+    ) -> io::Result<()>
+    where
+        C: Clone,
+    {
+        let expected = self.take_expected();
+        match self.plan(expected.is_some()) {
+            Plan::Skip => {
+                if let Some(fd) = expected {
+                    self.take_for_readable(fd);
+                }
+            }
+            Plan::Look => self.poll(Some(Duration::ZERO), wait)?,
+            Plan::Sleep(timeout) => self.sleep(timeout, wait)?,
         }
         Ok(())
     }

@@ -77,13 +77,19 @@ impl Waker {
         }
     }
 
+    /// For the loop: whether there is a notice to be taken. It may come at this moment and not be
+    /// seen; lying down sees it.
+    #[inline]
+    pub(crate) fn is_noticed(&self) -> bool {
+        self.0.state.load(Ordering::Relaxed) == State::Notified as u8
+    }
+
     /// For the loop: takes a notice, if there is one. After `true` the inbox must be looked at
     /// before lying down.
     pub(crate) fn take_notice(&self) -> bool {
         // The plain load keeps the usual case, no notice, free of a locked instruction. Missing a
         // notice that arrives at this moment is fine: lying down does not miss it.
-        self.0.state.load(Ordering::Relaxed) == State::Notified as u8
-            && self.swap(State::Awake) == State::Notified
+        self.is_noticed() && self.swap(State::Awake) == State::Notified
     }
 
     /// For the loop: asks to sleep.

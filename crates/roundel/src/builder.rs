@@ -87,16 +87,17 @@ impl Builder {
     }
 
     /// How late the system may wake the thread for a timer, to wake it less often, while the loop
-    /// runs; at least a nanosecond. If nothing is said that is the thread's affair: 50 us on Linux
-    /// mostly. Elsewhere than on Linux it does nothing.
+    /// runs; at least a nanosecond. If nothing is said it is as little as can be in sleeps shorter
+    /// than 10 ms, and the thread's own affair otherwise: 50 us on Linux mostly. Elsewhere than on
+    /// Linux it does nothing.
     ///
-    /// Threads and processes that are started meanwhile begin with it.
+    /// Threads and processes that are started meanwhile begin with what is said here.
     ///
     /// ```
     /// use std::time::Duration;
     ///
-    /// let precise = roundel::Builder::new().timer_slack(Duration::from_nanos(1));
-    /// let mut runtime = precise.build().unwrap();
+    /// let thrifty = roundel::Builder::new().timer_slack(Duration::from_millis(1));
+    /// let mut runtime = thrifty.build().unwrap();
     /// runtime.run(roundel::sleep(Duration::from_millis(1))).unwrap();
     /// ```
     #[must_use]

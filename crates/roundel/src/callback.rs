@@ -38,7 +38,8 @@ pub(crate) enum Callback {
 }
 
 impl Callback {
-    #[inline]
+    // Always inlined, so that what is in a callback need not go through memory.
+    #[inline(always)]
     pub(crate) fn run(self, core: &Core) {
         match self {
             Self::Step(task) => step::step(core, task),

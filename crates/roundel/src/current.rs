@@ -16,7 +16,7 @@ use crate::{
     executor::Executor,
     net::source::Watched,
     signals::Signals,
-    task::{Claim, Household, Running, TaskRef, extras},
+    task::{Claim, Household, Running, extras},
     world::World,
 };
 
@@ -160,7 +160,7 @@ impl Core {
         self.next_task.set(number + 1);
         let claim = Claim::create(&self.household, future, number);
         extras::inherit(self, claim.task());
-        let task = TaskRef::clone(claim.task());
+        let task = claim.task().clone_here();
         self.event_loop.call_soon(Callback::Step(task));
         claim
     }

@@ -70,6 +70,7 @@ mod queue;
 mod runtime;
 mod signals;
 pub mod sim;
+mod slack;
 mod sync;
 mod task;
 mod task_group;

@@ -1,14 +1,15 @@
 //! Owns: making a loop, running a future on it, closing it. Leaves out: the turn, which is the
 //! kernel's.
 
-use std::{convert::Infallible, fmt, io, num::NonZero, rc::Rc, time::Duration};
+use std::{convert::Infallible, fmt, io, rc::Rc};
 
-use roundel_core::{Poll, TurnError};
+use roundel_core::TurnError;
 
 use crate::{
     builder::Builder,
     current::{self, Core},
     error::Error,
+    slack::{self, Slack},
     task::{Task, TaskRef, cancel, name, step},
     world::World,
 };
@@ -138,13 +139,16 @@ impl Runtime {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn turn(&self) -> io::Result<()> {
         let core = &*self.core;
-        let outcome = core.event_loop().turn(Poll::wait, |callback| {
-            callback.run(core);
-            Ok::<(), Infallible>(())
-        });
+        let outcome = core.event_loop().turn(
+            |world, timeout, events| slack::wait(core, world, timeout, events),
+            |callback| {
+                callback.run(core);
+                Ok::<(), Infallible>(())
+            },
+        );
         match outcome {
             Ok(()) => Ok(()),
             Err(TurnError::Callback(never)) => match never {},
@@ -183,33 +187,6 @@ impl Runtime {
         // Closures that have not run are dropped while there is a loop to be found.
         drop(self.core.event_loop().drain());
         self.core.calls().clear();
-    }
-}
-
-/// The thread's timer slack, which another one has taken the place of.
-struct Slack(Option<NonZero<u64>>);
-
-impl Slack {
-    #[cfg(target_os = "linux")]
-    fn set(slack: Duration) -> Self {
-        use rustix::thread::{current_timer_slack, set_current_timer_slack};
-        let before = current_timer_slack().ok().and_then(NonZero::new);
-        let nanos = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX);
-        // 0 would be the thread's default. It is a wish: what refuses it is a sandbox.
-        let _ = set_current_timer_slack(Some(NonZero::new(nanos).unwrap_or(NonZero::<u64>::MIN)));
-        Self(before)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn set(_: Duration) -> Self {
-        Self(None)
-    }
-}
-
-impl Drop for Slack {
-    fn drop(&mut self) {
-        #[cfg(target_os = "linux")]
-        let _ = rustix::thread::set_current_timer_slack(self.0);
     }
 }
 

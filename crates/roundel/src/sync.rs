@@ -5,13 +5,13 @@
 pub(crate) use loom::{
     alloc::{alloc, dealloc},
     cell::Cell,
-    sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering, fence},
+    sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering},
 };
 #[cfg(not(loom))]
 pub(crate) use std::{
     alloc::{alloc, dealloc},
     cell::Cell,
-    sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering, fence},
+    sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering},
 };
 
 /// The number of this thread, never used for another one; 0 if it has not asked for one yet.

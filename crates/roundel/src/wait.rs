@@ -134,9 +134,12 @@ impl<T> Future for Wait<T> {
                 None => return Poll::Pending,
             }
         }
-        let tasks = mem::take(&mut self.tasks);
+        let mut tasks = mem::take(&mut self.tasks);
         tasks.iter().map(Task::task).for_each(joiner::forget);
-        Poll::Ready(tasks.into_iter().partition(Task::is_finished))
+        // Those that are done stay where they are.
+        let mut pending = Vec::with_capacity(self.crowd.left());
+        pending.extend(tasks.extract_if(.., |task| !task.is_finished()));
+        Poll::Ready((tasks, pending))
     }
 }
 

@@ -133,6 +133,11 @@ impl Clock for World {
     fn now(&self) -> Instant {
         either!(self, world => world.now())
     }
+
+    #[inline]
+    fn may_be(&self, when: Instant) -> bool {
+        either!(self, world => world.may_be(when))
+    }
 }
 
 impl Poll for World {

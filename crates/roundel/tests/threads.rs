@@ -205,3 +205,17 @@ fn the_timer_slack_is_the_loop_s_while_it_runs_and_the_thread_s_again() {
     assert_eq!(during.unwrap(), 7);
     assert_eq!(current_timer_slack().unwrap(), before);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_started_between_two_short_sleeps_has_the_thread_s_timer_slack() {
+    use rustix::thread::current_timer_slack;
+
+    let before = current_timer_slack().unwrap();
+    let (inside, started) = roundel::run(async {
+        roundel::sleep(Duration::from_millis(1)).await;
+        let started = std::thread::spawn(|| current_timer_slack().unwrap());
+        (current_timer_slack().unwrap(), started.join().unwrap())
+    });
+    assert_eq!((inside, started), (before, before));
+}

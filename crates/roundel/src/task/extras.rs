@@ -19,9 +19,17 @@ pub(super) fn with<R>(task: &TaskRef, f: impl FnOnce(&mut Extras) -> R) -> R {
     f(task.extras().borrow_mut().get_or_insert_default())
 }
 
-/// Gives a new task the task-local values of the one that makes it.
-#[inline]
+/// Gives a new task the task-local values of the one that makes it; that has none, mostly.
+#[inline(always)]
 pub(crate) fn inherit(core: &Core, task: &TaskRef) {
+    let plain = |maker: &TaskRef| maker.extras().borrow().is_none();
+    if !core.running().with(|maker| maker.is_some_and(plain)) {
+        inherit_context(core, task);
+    }
+}
+
+#[inline(never)]
+fn inherit_context(core: &Core, task: &TaskRef) {
     let context = Context::current(core);
     if !context.is_empty() {
         with(task, |extras| extras.context = context);

@@ -60,7 +60,7 @@ impl Who {
     pub(crate) fn resume(self, core: &Core) {
         match self {
             Self::Task(task) => match task.state().wake() {
-                Wake::Push => step::step(core, task),
+                Wake::Push => step::resumed(core, task),
                 Wake::Tell => task.tell_host(),
                 Wake::Nothing => {}
             },
@@ -90,19 +90,22 @@ impl Who {
 /// Remembers who awaits the task's handle.
 #[inline]
 pub(crate) fn join(task: &TaskRef, waker: &Waker) {
-    let old = task.replace_joiner(Joiner::Nobody);
-    let new = match old {
-        Joiner::Task(old) if old.is_woken_by(waker) => Joiner::Task(old),
-        Joiner::Nobody
-        | Joiner::Task(_)
-        | Joiner::Waker(_)
-        | Joiner::Host(_)
-        | Joiner::Member(..) => match Who::of(waker) {
-            Who::Task(task) => Joiner::Task(task),
-            Who::Waker(waker) => Joiner::Waker(waker),
-        },
-    };
-    task.replace_joiner(new);
+    // Each arm takes out what there is: nothing is left to be dropped as a whole, which would have
+    // it copied through memory.
+    match task.replace_joiner(Joiner::Nobody) {
+        Joiner::Nobody | Joiner::Host(_) => {}
+        Joiner::Task(known) => {
+            if known.is_woken_by(waker) {
+                return task.set_joiner(Joiner::Task(known));
+            }
+        }
+        Joiner::Waker(other) => drop(other),
+        Joiner::Member(_, crowd) => drop(crowd),
+    }
+    task.set_joiner(match Who::of(waker) {
+        Who::Task(task) => Joiner::Task(task),
+        Who::Waker(waker) => Joiner::Waker(waker),
+    });
 }
 
 /// Lets a crowd listen instead. A task that has ended already is told of in the next turn.

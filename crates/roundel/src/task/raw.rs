@@ -33,7 +33,7 @@ use crate::{
     error::{Error, Panic},
     sync::{
         AtomicIsize, AtomicU64, AtomicUsize, Cell, Ordering, alloc, claim_thread_number, dealloc,
-        fence, thread_number,
+        thread_number,
     },
 };
 
@@ -309,7 +309,8 @@ impl Home {
         // SAFETY: the claim keeps it alive up to here.
         let survivors = unsafe { &home.as_ref().survivors };
         if survivors.fetch_sub(1, Ordering::Release) == 1 {
-            fence(Ordering::Acquire);
+            // All others' claims lie before this. A load, since the thread sanitizer knows no fences.
+            survivors.load(Ordering::Acquire);
             // SAFETY: it came from a box, and nobody else has a claim.
             drop(unsafe { Box::from_raw(home.as_ptr()) });
         }
@@ -433,11 +434,30 @@ impl TaskRef {
         }
     }
 
-    /// Gives up the household's reference: the task has ended.
+    /// Gives up the household's reference: the task has ended. It is not the last, as there is also
+    /// the one that this is called by.
     #[inline]
     pub(crate) fn leave_household(&self) {
-        // SAFETY: the household's own reference, which it has until the task ends.
-        drop(TaskRef(self.0));
+        let header = self.header();
+        debug_assert!(header.is_here());
+        header.refs.set(header.refs.get() - 1);
+    }
+
+    /// A clone, where it is known that this is the owner's thread.
+    #[inline]
+    pub(crate) fn clone_here(&self) -> Self {
+        let header = self.header();
+        debug_assert!(header.is_here());
+        header.add_here();
+        Self(self.0)
+    }
+
+    /// Remembers a joiner of a task that has none.
+    #[inline]
+    pub(crate) fn set_joiner(&self, joiner: Joiner) {
+        let nobody = self.header().joiner.replace(joiner);
+        debug_assert!(matches!(nobody, Joiner::Nobody));
+        mem::forget(nobody);
     }
 
     /// The task that a waker wakes, if it is one of ours whose loop this thread owns.
@@ -448,7 +468,7 @@ impl TaskRef {
         // SAFETY: the vtable says what the data is, and the waker keeps it alive.
         (ours && unsafe { task.as_ref() }.is_here()).then(|| {
             let task = ManuallyDrop::new(TaskRef(task));
-            TaskRef::clone(&task)
+            task.clone_here()
         })
     }
 
@@ -465,6 +485,17 @@ impl Header {
     fn is_here(&self) -> bool {
         self.owner.load(Ordering::Relaxed) == thread_number()
     }
+
+    /// Counts one more reference, on the owner's thread.
+    #[inline]
+    fn add_here(&self) {
+        let refs = self.refs.get();
+        if refs == i32::MAX {
+            // Somebody forgets wakers without end; one more and the count would begin anew.
+            process::abort();
+        }
+        self.refs.set(refs + 1);
+    }
 }
 
 impl Clone for TaskRef {
@@ -472,12 +503,7 @@ impl Clone for TaskRef {
     fn clone(&self) -> Self {
         let header = self.header();
         if header.is_here() {
-            let refs = header.refs.get();
-            if refs == i32::MAX {
-                // Somebody forgets wakers without end; one more and the count would begin anew.
-                process::abort();
-            }
-            header.refs.set(refs + 1);
+            header.add_here();
         } else {
             let away = header.away.fetch_add(1, Ordering::Relaxed);
             if away > isize::MAX / 2 {
@@ -537,7 +563,8 @@ unsafe fn release(task: NonNull<Header>) {
     // SAFETY: the reference keeps it alive up to here.
     let header = unsafe { task.as_ref() };
     if header.away.fetch_sub(1, Ordering::Release) == 1 {
-        fence(Ordering::Acquire);
+        // All that others have done with it lies before this; a load as in `Home::release`.
+        header.away.load(Ordering::Acquire);
         let home = header.home;
         // SAFETY: that was the last reference; the loop is gone and has no list any more. Each
         // task that it left behind is one of the survivors.

@@ -19,7 +19,8 @@ enum Left {
 }
 
 /// Runs a task that is ready.
-#[inline]
+// Always inlined: the loop and the step in one are a tenth of a task's yield faster.
+#[inline(always)]
 pub(crate) fn step(core: &Core, task: TaskRef) {
     let deliver = match task.state().begin() {
         Begin::Poll => false,
@@ -34,6 +35,12 @@ pub(crate) fn step(core: &Core, task: TaskRef) {
         Left::Ready => task.push(),
         Left::Ended(outcome) => end(core, &task, outcome),
     }
+}
+
+/// The same, where it is not the loop that calls.
+#[inline(never)]
+pub(crate) fn resumed(core: &Core, task: TaskRef) {
+    step(core, task);
 }
 
 #[inline]
