@@ -347,13 +347,16 @@ fn a_world_that_polls_busily_does_not_sleep() {
         assert_eq!(turn_until(&el, |ran| !ran.is_empty()), [name]);
         sleeps() - before
     };
-    assert!(passes("asleep") > 0);
+    // Other programs may keep this one from running until the timer is due, and it then need not sleep; and the kernel
+    // may put it to sleep for a page of memory. What the world does, it does one time of many.
+    let once = |name, does: fn(u64) -> bool| (0..100).any(|_| does(passes(name)));
+    assert!(once("asleep", |sleeps| sleeps > 0));
     el.world().set_busy_poll(Duration::from_secs(3600));
     assert_eq!(el.world().busy_poll(), Duration::from_secs(3600));
-    assert_eq!(passes("busy"), 0);
+    assert!(once("busy", |sleeps| sleeps == 0));
     // The time is over before the timer is due.
     el.world().set_busy_poll(Duration::from_millis(1));
-    assert!(passes("busy, then asleep") > 0);
+    assert!(once("busy, then asleep", |sleeps| sleeps > 0));
 }
 
 #[test]
