@@ -181,7 +181,9 @@ def test_a_program_tells_how_long_it_took(row, loop):
 def test_a_crowd_is_served(scene, kind):
     needs_a_compiler()
     small = dataclasses.replace(scene, connections=min(20, scene.connections), active=4)
-    found = crowd.measure(small, kind.name, 0.1)
+    # A machine that is busy with other things may not have answered anything after a tenth of a second.
+    measured = (crowd.measure(small, kind.name, seconds) for seconds in (0.1, 1, 10))
+    found = next(one for one in measured if one["per_second"] > 0)
     assert 0 < found["p50"] <= found["p99"] <= found["p999"]
     assert crowd.line("a", kind.name, [found])[2] == f"{found['per_second']:,.0f}"
 
