@@ -49,16 +49,20 @@ def test_it_is_all_there():
 
 def test_what_is_not_roundels_is_the_very_object_of_asyncio():
     expected = {*_natives.NATIVES, *_natives.NOT_FOR_ASYNCIO}
-    expected |= {"DefaultEventLoopPolicy", "EventLoop", "Runner", "SelectorEventLoop"}
+    expected |= {"DefaultEventLoopPolicy", "EventLoop", "SelectorEventLoop"}
     assert set(OWN) <= expected
 
 
 def test_every_object_of_the_extension_with_a_name_of_asyncios_is_shown():
-    made = (roundel._roundel, roundel._groups, roundel._locks, roundel._queues, roundel._streams, roundel._timeouts)
+    homes = ("_roundel", "_groups", "_locks", "_queues", "_runners", "_streams", "_timeouts")
+    made = [getattr(roundel, home) for home in homes]
     there = {name: value for module in made for name, value in vars(module).items() if name in module.__all__}
     natives = {name: there[name] for name in NAMES if name in there}
     assert natives.keys() >= {"Future", "Handle", "Task", "TimerHandle", "Lock", "Queue", "TaskGroup", "timeout"}
-    assert {name: getattr(roundel, name) for name in natives} == natives
+    shown = {name: getattr(roundel, name) for name in natives}
+    # The runner for asyncio's place asks the policy for a loop; the one that is shown here does not.
+    assert issubclass(shown["Runner"], natives["Runner"])
+    assert {**shown, "Runner": natives["Runner"]} == natives
     assert natives.keys() - _natives.NOT_FOR_ASYNCIO == _natives.NATIVES.keys()
 
 

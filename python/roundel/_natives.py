@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from roundel import _groups, _locks, _queues, _roundel, _streams, _timeouts
+from roundel import _groups, _locks, _queues, _roundel, _runners, _streams, _timeouts
 from roundel._stock import asyncio
 
 # Native objects that have asyncio's name and are not for asyncio: the classes above, and what makes a loop, which is
@@ -76,7 +76,7 @@ def find_natives(source: Mapping[str, Any], names: Mapping[str, Any]) -> dict[st
 
 
 # What the extension has whole, and what is made of halves of it.
-_SOURCES = (_roundel, _groups, _locks, _queues, _streams, _timeouts)
+_SOURCES = (_roundel, _groups, _locks, _queues, _runners, _streams, _timeouts)
 _PUBLIC = public_names()
 NATIVES: dict[str, Native] = find_natives(
     {name: getattr(source, name) for source in _SOURCES for name in source.__all__ if name in _PUBLIC}, _PUBLIC

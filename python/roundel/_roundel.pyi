@@ -47,6 +47,7 @@ __all__ = [
     "LoopCore",
     "QueueCore",
     "ReadPipeTransport",
+    "RunnerCore",
     "SSLProtocol",
     "SSLTransport",
     "SemaphoreCore",
@@ -181,6 +182,29 @@ class TimeoutCore:
 def timeout(delay: float | None) -> asyncio.Timeout: ...
 def timeout_at(when: float | None) -> asyncio.Timeout: ...
 def _make_timeouts_of(class_: type[TimeoutCore], /) -> None: ...
+
+@disjoint_base
+class RunnerCore:
+    _state: Any
+    _debug: bool | None
+    _loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
+    _loop: asyncio.AbstractEventLoop | None
+    _context: Context | None
+    _interrupt_count: int
+    _set_event_loop: bool
+
+    def __init__(
+        self, *, debug: bool | None = None, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    ) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None: ...
+    def close(self) -> None: ...
+    def get_loop(self) -> asyncio.AbstractEventLoop: ...
+    def run(self, coro: _Coroutine[_T], *, context: Context | None = None) -> _T: ...
+    def _lazy_init(self) -> None: ...
+    def _on_sigint(self, signum: int, frame: Any, main_task: asyncio.Task[Any]) -> None: ...
 
 @disjoint_base
 class TaskGroupCore:

@@ -1,22 +1,19 @@
 """Making loops and running coroutines on them: `new_event_loop`, `Runner` and `run`.
 
-All that asyncio's `Runner` does (Ctrl-C cancels the main task, asynchronous generators and the executor are shut down,
-the loop is closed) it does on any loop. A program makes one runner, so there is nothing to gain from another; the one
-here differs in the loop that it makes when none is asked for.
+What a runner does (Ctrl-C cancels the main task, asynchronous generators and the executor are shut down, the loop is
+closed) is `_runners`'; the one here differs in the loop that it makes when none is asked for.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from roundel import _runners
 from roundel._loop import Loop
 
 __all__ = ["Runner", "new_event_loop", "run"]
 
 _T = TypeVar("_T")
-
-# By its own name once and for all: the name in asyncio may be given to the class below.
-_Asyncio = asyncio.Runner
 
 
 def new_event_loop() -> Loop:
@@ -24,14 +21,14 @@ def new_event_loop() -> Loop:
     return Loop()
 
 
-class Runner(_Asyncio):  # type: ignore[misc]  # final to checkers only
+class Runner(_runners.Runner):  # type: ignore[misc]  # as asyncio's
     """`asyncio.Runner`, whose loops are roundel's unless a factory says otherwise.
 
     Cancelling: Ctrl-C cancels the task that `run()` is running, and `KeyboardInterrupt` is raised when it has ended; a
     second Ctrl-C raises it at once. A handler is set in the main thread only, and not over one of the program's own.
     """
 
-    _set_event_loop: bool  # of asyncio's, and not in its stubs
+    __module__ = "roundel"
 
     def __init__(
         self, *, debug: bool | None = None, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None

@@ -10,6 +10,7 @@
 //! | `combine`    | `gather`, `wait`, `wait_for`, `as_completed`, `shield`                            |
 //! | `timeout`    | `timeout()`, and the native half of `Timeout`                                     |
 //! | `task_group` | the native half of `TaskGroup`                                                    |
+//! | `runner`     | the native half of `Runner`                                                       |
 //! | `sock`       | `sock_recv()` and its kin: operations on sockets that the program holds           |
 //! | `work`       | a call that a thread of an executor makes for the loop                            |
 //! | `to_thread`  | `to_thread()`                                                                     |
@@ -51,6 +52,7 @@ mod handle;
 mod listener;
 mod pipe;
 mod queue;
+mod runner;
 mod sleep;
 mod sock;
 mod stdlib;
@@ -134,6 +136,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     wait::prepare(py);
     combine::prepare(py)?;
     timeout::prepare(py)?;
+    runner::prepare(py)?;
     work::prepare(py)?;
     sock::prepare(py)?;
     task_group::prepare(py)?;
@@ -146,6 +149,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     queue::add_to(module)?;
     timeout::add_to(module)?;
     task_group::add_to(module)?;
+    runner::add_to(module)?;
     work::add_to(module)?;
     to_thread::add_to(module)?;
     submit::add_to(module)?;

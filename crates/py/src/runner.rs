@@ -1,0 +1,619 @@
+//! The native half of `roundel.Runner`: a loop that is made when it is first needed, main tasks that run on it one after
+//! the other, and an orderly end.
+//!
+//! Owns: the states, the main task's Ctrl-C, what is ended before the loop is closed. Leaves out: the classes that
+//! programs see, which `python/roundel/_runners.py` and `_run.py` derive from this one and asyncio's; and running, which
+//! is the loop's `run_until_complete()`.
+//!
+//! The trade: whatever a program can see or replace (`events.new_event_loop`, `signal.signal`, the loop's methods) is
+//! asked for by its name each time, as asyncio does. A program makes one runner, so nothing is gained by less.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::ffi::args::Signature;
+use crate::ffi::bound::Function;
+use crate::ffi::gil::Global;
+use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, context};
+use crate::{stdlib, task};
+
+/// What makes a loop, runs coroutines on it, and closes it.
+#[derive(Default)]
+pub struct RunnerCore {
+    state: Cell<State>,
+    debug: Slot,
+    loop_factory: Slot,
+    event_loop: Slot,
+    /// The context in which main tasks run that are given none: what one has set, the next one sees.
+    context: Slot,
+    /// How often Ctrl-C has come since the main task began.
+    interrupts: Cell<i64>,
+    /// Whether the thread's current loop is to be taken away at the end.
+    has_set_event_loop: Cell<bool>,
+}
+
+/// Where a runner is.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Created,
+    Initialized,
+    Closed,
+}
+
+impl State {
+    /// The state of asyncio's that this is.
+    fn of(py: Python<'_>, state: Option<Obj>) -> PyResult<Self> {
+        let state = state.unwrap_or_else(|| Obj::none(py));
+        let name: String = state.bind(py).getattr(intern!(py, "value"))?.extract()?;
+        let all = [Self::Created, Self::Initialized, Self::Closed];
+        let found = all.into_iter().find(|known| known.name() == name);
+        found.ok_or_else(|| PyValueError::new_err(name))
+    }
+
+    /// asyncio's word.
+    fn name(self) -> &'static str {
+        match self {
+            State::Created => "created",
+            State::Initialized => "initialized",
+            State::Closed => "closed",
+        }
+    }
+}
+
+static CLASS: Class = Class::new();
+
+impl Native for RunnerCore {
+    const NAME: &'static CStr = c"roundel._roundel.RunnerCore";
+    const DOC: &'static CStr =
+        c"RunnerCore(*, debug=None, loop_factory=None)\n--\n\nThe native half of roundel.Runner.";
+
+    fn class() -> &'static Class {
+        &CLASS
+    }
+    fn fresh() -> Self {
+        Self::default()
+    }
+    fn traverse(&self, visitor: &mut Visitor<'_>) {
+        for slot in [
+            &self.debug,
+            &self.loop_factory,
+            &self.event_loop,
+            &self.context,
+        ] {
+            visitor.slot(slot);
+        }
+    }
+    fn clear(&self) {
+        for slot in [
+            &self.debug,
+            &self.loop_factory,
+            &self.event_loop,
+            &self.context,
+        ] {
+            slot.set(None);
+        }
+    }
+}
+
+/// What the running interpreter's own `Runner` is and does.
+struct Stock {
+    class: Obj,
+    states: Obj,
+    /// `asyncio.events`, `asyncio.tasks` and `signal`, in which functions are looked up by name.
+    events: Obj,
+    tasks: Obj,
+    signal: Obj,
+    threading: Obj,
+    /// `signal.signal` and `signal.getsignal`, which turn numbers into enums and back, and what they call.
+    set_handler: (Obj, Obj),
+    get_handler: (Obj, Obj),
+    /// Whether `run()` takes any awaitable, and looks at it last: 3.14 and newer.
+    runs_awaitables: bool,
+    /// For how long the executor's threads are waited for: 3.12 and newer.
+    join_timeout: Option<Obj>,
+    /// `functools.partial`
+    partial: Obj,
+    /// Does nothing: for a loop that sleeps and is to look again.
+    nothing: Function<RunnerCore>,
+}
+
+static STOCK: Global<Stock> = Global::new();
+
+/// Looks at asyncio's class.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    let runners = py.import("asyncio.runners")?;
+    let class = runners.getattr("Runner")?;
+    let names = |method: &str| {
+        class
+            .getattr(method)?
+            .getattr("__code__")?
+            .getattr("co_names")
+    };
+    let join_timeout = match names("close")?.contains("THREAD_JOIN_TIMEOUT")? {
+        true => Some(
+            py.import("asyncio.constants")?
+                .getattr("THREAD_JOIN_TIMEOUT")?
+                .into(),
+        ),
+        false => None,
+    };
+    let (signal, in_c) = (py.import("signal")?, py.import("_signal")?);
+    let both = |name: &str| -> PyResult<(Obj, Obj)> {
+        Ok((signal.getattr(name)?.into(), in_c.getattr(name)?.into()))
+    };
+    STOCK.set(Stock {
+        set_handler: both("signal")?,
+        get_handler: both("getsignal")?,
+        states: runners.getattr("_State")?.into(),
+        events: py.import("asyncio.events")?.into_any().into(),
+        tasks: py.import("asyncio.tasks")?.into_any().into(),
+        signal: signal.into_any().into(),
+        threading: py.import("threading")?.into_any().into(),
+        runs_awaitables: names("run")?.contains("isawaitable")?,
+        join_timeout,
+        partial: py.import("functools")?.getattr("partial")?.into(),
+        nothing: Function::new(
+            c"look_again",
+            |this: This<'_, RunnerCore>, _args| Ok(Obj::none(this.py())),
+            c"Ctrl-C has come: the loop is to look what there is to do.",
+        ),
+        class: class.into(),
+    });
+    Ok(())
+}
+
+/// `try: outcome finally: last`: what the end raises is raised in the place of what was raised before, and shows it.
+fn finally<R>(py: Python<'_>, outcome: PyResult<R>, last: PyResult<()>) -> PyResult<R> {
+    let Err(error) = last else { return outcome };
+    match outcome {
+        Ok(_) => Err(error),
+        Err(before) => Err(while_handling(py, &before, error)),
+    }
+}
+
+/// `error`, as raised while `before` is being handled.
+fn while_handling(py: Python<'_>, before: &PyErr, error: PyErr) -> PyErr {
+    let (before, value) = (before.value(py), error.value(py));
+    if !before.is(value) {
+        // An exception takes any other for its context.
+        let _ = value.setattr(intern!(py, "__context__"), before);
+    }
+    error
+}
+
+/// Makes the loop, the first time.
+fn initialise(this: This<'_, RunnerCore>) -> PyResult<()> {
+    let py = this.py();
+    match this.state.get() {
+        State::Closed => return Err(PyRuntimeError::new_err("Runner is closed")),
+        State::Initialized => return Ok(()),
+        State::Created => {}
+    }
+    let event_loop = match this.loop_factory.get() {
+        Some(factory) => {
+            let event_loop = factory.bind(py).call0()?;
+            this.event_loop.set(Obj::from(event_loop.clone()));
+            event_loop
+        }
+        None => {
+            let events = STOCK.get().events.bind(py);
+            let event_loop = events.call_method0(intern!(py, "new_event_loop"))?;
+            this.event_loop.set(Obj::from(event_loop.clone()));
+            // Once, also if what follows fails and is tried again: a policy may count.
+            if !this.has_set_event_loop.get() {
+                events.call_method1(intern!(py, "set_event_loop"), (&event_loop,))?;
+                this.has_set_event_loop.set(true);
+            }
+            event_loop
+        }
+    };
+    if let Some(debug) = this.debug.get() {
+        event_loop.call_method1(intern!(py, "set_debug"), (debug.bind(py),))?;
+    }
+    this.context.set(context::copy_current(py)?);
+    this.state.set(State::Initialized);
+    Ok(())
+}
+
+/// The same through the attribute, which a class that is derived may have replaced.
+fn ensure_loop<'py>(this: This<'py, RunnerCore>) -> PyResult<Bound<'py, PyAny>> {
+    let py = this.py();
+    this.bind().call_method0(intern!(py, "_lazy_init"))?;
+    Ok(this.event_loop.get_or_none(py).into_bound(py))
+}
+
+fn close(this: This<'_, RunnerCore>) -> PyResult<Obj> {
+    let py = this.py();
+    if this.state.get() == State::Initialized {
+        let event_loop = this.event_loop.get_or_none(py).into_bound(py);
+        let ended = end_all(&event_loop);
+        finally(py, ended, put_away(this, &event_loop))?;
+    }
+    Ok(Obj::none(py))
+}
+
+/// Ends what is still there: tasks, asynchronous generators, the executor.
+fn end_all(event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = event_loop.py();
+    let run = |coroutine: Bound<'_, PyAny>| {
+        event_loop
+            .call_method1(intern!(py, "run_until_complete"), (coroutine,))
+            .map(drop)
+    };
+    cancel_all_tasks(event_loop)?;
+    run(event_loop.call_method0(intern!(py, "shutdown_asyncgens"))?)?;
+    let name = intern!(py, "shutdown_default_executor");
+    run(match &STOCK.get().join_timeout {
+        Some(timeout) => event_loop.call_method1(name, (timeout.bind(py),))?,
+        None => event_loop.call_method0(name)?,
+    })
+}
+
+fn put_away(this: This<'_, RunnerCore>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = this.py();
+    if this.has_set_event_loop.get() {
+        let events = STOCK.get().events.bind(py);
+        events.call_method1(intern!(py, "set_event_loop"), (py.None(),))?;
+    }
+    event_loop.call_method0(intern!(py, "close"))?;
+    this.event_loop.set(None);
+    this.state.set(State::Closed);
+    Ok(())
+}
+
+fn cancel_all_tasks(event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = event_loop.py();
+    let tasks = STOCK.get().tasks.bind(py);
+    let left: Vec<Bound<'_, PyAny>> = tasks
+        .call_method1(intern!(py, "all_tasks"), (event_loop,))?
+        .try_iter()?
+        .collect::<PyResult<_>>()?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    for task in &left {
+        task.call_method0(intern!(py, "cancel"))?;
+    }
+    let kwargs = PyDict::new(py);
+    kwargs.set_item(intern!(py, "return_exceptions"), true)?;
+    let name = intern!(py, "gather");
+    let all = tasks.call_method(name, PyTuple::new(py, &left)?, Some(&kwargs))?;
+    event_loop.call_method1(intern!(py, "run_until_complete"), (all,))?;
+    for task in left {
+        if task.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
+            continue;
+        }
+        let exception = task.call_method0(intern!(py, "exception"))?;
+        if !exception.is_none() {
+            let report = PyDict::new(py);
+            report.set_item(
+                intern!(py, "message"),
+                "unhandled exception during asyncio.run() shutdown",
+            )?;
+            report.set_item(intern!(py, "exception"), exception)?;
+            report.set_item(intern!(py, "task"), task)?;
+            event_loop.call_method1(intern!(py, "call_exception_handler"), (report,))?;
+        }
+    }
+    Ok(())
+}
+
+const RUN: Signature<2> = Signature {
+    function: "Runner.run",
+    names: ["coro", "context"],
+    required: 1,
+    positional: 1,
+};
+
+fn run(this: This<'_, RunnerCore>, args: Args<'_>) -> PyResult<Obj> {
+    let py = this.py();
+    let [given, context] = args.parse(py, &RUN)?;
+    let given = given.cloned().unwrap_or_else(|| Obj::none(py));
+    let looks_last = STOCK.get().runs_awaitables;
+    if !looks_last && !task::is_coroutine(py, &given)? {
+        let shown = given.bind(py).repr()?;
+        return Err(PyValueError::new_err(format!(
+            "a coroutine was expected, got {shown}"
+        )));
+    }
+    if !stdlib::running_loop_or_none(py)?.is_none() {
+        return Err(PyRuntimeError::new_err(
+            "Runner.run() cannot be called from a running event loop",
+        ));
+    }
+    let event_loop = ensure_loop(this)?;
+    let coroutine = match looks_last {
+        true => coroutine_of(py, given)?,
+        false => given,
+    };
+    let context = match context.filter(|context| !context.is_none()) {
+        Some(context) => context.clone(),
+        None => this.context.get_or_none(py),
+    };
+    let kwargs = PyDict::new(py);
+    kwargs.set_item(intern!(py, "context"), context.bind(py))?;
+    let main = event_loop.call_method(
+        intern!(py, "create_task"),
+        (coroutine.bind(py),),
+        Some(&kwargs),
+    )?;
+    let handler = handle_interrupts(this, &main)?;
+    this.interrupts.set(0);
+    let outcome = event_loop.call_method1(intern!(py, "run_until_complete"), (&main,));
+    let outcome = outcome.map_err(|error| interrupted(this, &main, error));
+    let restored = handler.map_or(Ok(()), |handler| restore_interrupts(&handler));
+    finally(py, outcome, restored).map(Obj::from)
+}
+
+/// Of what is no coroutine but can be awaited, a coroutine that awaits it.
+fn coroutine_of(py: Python<'_>, given: Obj) -> PyResult<Obj> {
+    if task::is_coroutine(py, &given)? {
+        return Ok(given);
+    }
+    let given = given.bind(py);
+    let inspect = py.import("inspect")?;
+    if !inspect
+        .call_method1(intern!(py, "isawaitable"), (given,))?
+        .is_truthy()?
+    {
+        return Err(PyTypeError::new_err(
+            "An asyncio.Future, a coroutine or an awaitable is required",
+        ));
+    }
+    let tasks = STOCK.get().tasks.bind(py);
+    let coroutine = tasks.call_method1(intern!(py, "_wrap_awaitable"), (given,))?;
+    coroutine.setattr(
+        intern!(py, "__qualname__"),
+        "Runner.run.<locals>._wrap_awaitable",
+    )?;
+    Ok(coroutine.into())
+}
+
+/// Lets Ctrl-C cancel the main task, in the main thread and where nobody else wants it. The handler, if it was set.
+fn handle_interrupts<'py>(
+    this: This<'py, RunnerCore>,
+    main: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = this.py();
+    let threading = STOCK.get().threading.bind(py);
+    let this_thread = threading.call_method0(intern!(py, "current_thread"))?;
+    if !this_thread.is(&threading.call_method0(intern!(py, "main_thread"))?) {
+        return Ok(None);
+    }
+    let signal = STOCK.get().signal.bind(py);
+    let number = signal.getattr(intern!(py, "SIGINT"))?;
+    let default = signal.getattr(intern!(py, "default_int_handler"))?;
+    if !handler_of(&number)?.is(&default) {
+        return Ok(None);
+    }
+    let kwargs = PyDict::new(py);
+    kwargs.set_item(intern!(py, "main_task"), main)?;
+    let on_sigint = this.bind().getattr(intern!(py, "_on_sigint"))?;
+    let partial = STOCK.get().partial.bind(py);
+    let handler = partial.call((on_sigint,), Some(&kwargs))?;
+    match set_handler(&number, &handler) {
+        Ok(()) => Ok(Some(handler)),
+        // An interpreter that is embedded may have no signals in its main thread.
+        Err(error) if error.is_instance_of::<PyValueError>(py) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn restore_interrupts(handler: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = handler.py();
+    let signal = STOCK.get().signal.bind(py);
+    let number = signal.getattr(intern!(py, "SIGINT"))?;
+    if handler_of(&number)?.is(handler) {
+        let default = signal.getattr(intern!(py, "default_int_handler"))?;
+        set_handler(&number, &default)?;
+    }
+    Ok(())
+}
+
+/// `signal.getsignal()`, in C if it is the interpreter's.
+fn handler_of<'py>(number: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = number.py();
+    let signal = STOCK.get().signal.bind(py);
+    let function = signal.getattr(intern!(py, "getsignal"))?;
+    let (own, in_c) = &STOCK.get().get_handler;
+    let function = if function.is(own.bind(py)) {
+        in_c.bind(py)
+    } else {
+        &function
+    };
+    function.call1((number,))
+}
+
+/// `signal.signal()`, likewise.
+fn set_handler(number: &Bound<'_, PyAny>, handler: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = number.py();
+    let signal = STOCK.get().signal.bind(py);
+    let function = signal.getattr(intern!(py, "signal"))?;
+    let (own, in_c) = &STOCK.get().set_handler;
+    let function = if function.is(own.bind(py)) {
+        in_c.bind(py)
+    } else {
+        &function
+    };
+    function.call1((number, handler)).map(drop)
+}
+
+/// What to raise where the main task has failed: `KeyboardInterrupt` if Ctrl-C has cancelled it, and nobody else.
+fn interrupted(this: This<'_, RunnerCore>, main: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    let py = this.py();
+    let cancelled = stdlib::get().cancelled_error.bind(py);
+    if this.interrupts.get() == 0 || !error.is_instance(py, cancelled) {
+        return error;
+    }
+    let others = main
+        .getattr_opt(intern!(py, "uncancel"))
+        .and_then(|uncancel| uncancel.map(|uncancel| uncancel.call0()).transpose())
+        .and_then(|left| left.map(|left| left.eq(0)).transpose());
+    match others {
+        Ok(Some(true)) => while_handling(py, &error, PyKeyboardInterrupt::new_err(())),
+        Ok(Some(false) | None) => error,
+        Err(failed) => while_handling(py, &error, failed),
+    }
+}
+
+const ON_SIGINT: Signature<3> = Signature {
+    function: "Runner._on_sigint",
+    names: ["signum", "frame", "main_task"],
+    required: 3,
+    positional: 3,
+};
+
+/// Ctrl-C: the first one cancels the main task, another one ends the run as it is.
+fn on_sigint(this: This<'_, RunnerCore>, args: Args<'_>) -> PyResult<Obj> {
+    let py = this.py();
+    let [_, _, main] = args.parse(py, &ON_SIGINT)?;
+    this.interrupts.set(this.interrupts.get() + 1);
+    if let Some(main) = main
+        && this.interrupts.get() == 1
+    {
+        let main = main.bind(py);
+        if !main.call_method0(intern!(py, "done"))?.is_truthy()? {
+            main.call_method0(intern!(py, "cancel"))?;
+            // The loop may be asleep.
+            let nothing = STOCK.get().nothing.bind(py, &this.object())?;
+            this.event_loop
+                .get_or_none(py)
+                .bind(py)
+                .call_method1(intern!(py, "call_soon_threadsafe"), (nothing.bind(py),))?;
+            return Ok(Obj::none(py));
+        }
+    }
+    Err(PyKeyboardInterrupt::new_err(()))
+}
+
+const INIT: Signature<2> = Signature {
+    function: "Runner.__init__",
+    names: ["debug", "loop_factory"],
+    required: 0,
+    positional: 0,
+};
+const EXIT: Signature<3> = Signature {
+    function: "Runner.__exit__",
+    names: ["exc_type", "exc_val", "exc_tb"],
+    required: 3,
+    positional: 3,
+};
+
+/// Adds the class to the module.
+pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let builder = Builder::<RunnerCore>::new()
+        .in_place_of(&STOCK.get().class)
+        .init(|this, args| {
+            let [debug, loop_factory] = args.parse(this.py(), &INIT)?;
+            this.state.set(State::Created);
+            this.debug.set(debug.filter(|debug| !debug.is_none()).cloned());
+            this.loop_factory
+                .set(loop_factory.filter(|factory| !factory.is_none()).cloned());
+            this.event_loop.set(None);
+            this.context.set(None);
+            this.interrupts.set(0);
+            this.has_set_event_loop.set(false);
+            Ok(())
+        })
+        .no_args(
+            c"__enter__",
+            |this| ensure_loop(this).map(|_| this.object()),
+            c"__enter__($self, /)\n--\n\nMake the loop.",
+        )
+        .method(
+            c"__exit__",
+            |this, args| {
+                let py = this.py();
+                args.parse(py, &EXIT)?;
+                this.bind().call_method0(intern!(py, "close"))?;
+                Ok(Obj::none(py))
+            },
+            c"__exit__($self, exc_type, exc_val, exc_tb)\n--\n\nClose the runner.",
+        )
+        .no_args(
+            c"close",
+            close,
+            c"close($self, /)\n--\n\nCancel the tasks that are left and wait for them, end asynchronous generators and the \
+              executor,\nand close the loop.\n\nClosing a runner again does nothing.",
+        )
+        .no_args(
+            c"get_loop",
+            |this| ensure_loop(this).map(Obj::from),
+            c"get_loop($self, /)\n--\n\nThe runner's loop, made if there was none. RuntimeError if the runner is closed.",
+        )
+        .method(
+            c"run",
+            run,
+            c"run($self, coro, *, context=None)\n--\n\nRun a coroutine on the runner's loop and return its result.\n\n\
+              Ctrl-C cancels it, and KeyboardInterrupt is raised here when it has ended; another Ctrl-C raises it at\n\
+              once. That is so in the main thread, and unless the program has a handler of its own for SIGINT.",
+        )
+        .no_args(
+            c"_lazy_init",
+            |this| initialise(this).map(|()| Obj::none(this.py())),
+            c"_lazy_init($self, /)\n--\n\nMake the loop, if there is none.",
+        )
+        .method(
+            c"_on_sigint",
+            on_sigint,
+            c"_on_sigint($self, signum, frame, main_task)\n--\n\nCtrl-C has come.",
+        );
+    attributes(builder).build(module, Base::Object)?;
+    Ok(())
+}
+
+/// The state under asyncio's names.
+fn attributes(builder: Builder<RunnerCore>) -> Builder<RunnerCore> {
+    macro_rules! object {
+        ($builder:expr, $name:literal, $field:ident) => {
+            $builder.property(
+                $name,
+                |this| Ok(this.$field.get_or_none(this.py())),
+                |this, value| {
+                    this.$field.set(value.filter(|value| !value.is_none()));
+                    Ok(())
+                },
+            )
+        };
+    }
+    let builder = object!(builder, c"_debug", debug);
+    let builder = object!(builder, c"_loop_factory", loop_factory);
+    let builder = object!(builder, c"_loop", event_loop);
+    let builder = object!(builder, c"_context", context);
+    builder
+        .property(
+            c"_state",
+            |this| {
+                let states = STOCK.get().states.bind(this.py());
+                Ok(states.call1((this.state.get().name(),))?.into())
+            },
+            |this, state| {
+                this.state.set(State::of(this.py(), state)?);
+                Ok(())
+            },
+        )
+        .property(
+            c"_interrupt_count",
+            |this| Ok(Obj::int(this.py(), this.interrupts.get())),
+            |this, count| {
+                let count = count.map(|count| count.bind(this.py()).extract());
+                this.interrupts.set(count.unwrap_or(Ok(0))?);
+                Ok(())
+            },
+        )
+        .property(
+            c"_set_event_loop",
+            |this| Ok(Obj::bool(this.py(), this.has_set_event_loop.get())),
+            |this, value| {
+                let value = value.map_or(Ok(false), |value| value.bind(this.py()).is_truthy());
+                this.has_set_event_loop.set(value?);
+                Ok(())
+            },
+        )
+}
