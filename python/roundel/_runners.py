@@ -5,7 +5,8 @@ a `Runner` is an `asyncio.Runner` wherever a program asks. This one is for async
 are the policy's. The one that is `roundel.Runner` is in `_run`.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, TypeVar
 
 from roundel import _roundel
 
@@ -15,6 +16,16 @@ else:
     from roundel._stock import asyncio
 
 __all__ = ["Runner"]
+
+_T = TypeVar("_T")
+
+
+async def _wrap_awaitable(awaitable: Awaitable[_T]) -> _T:
+    """What `run()` runs of something that can be awaited and is no coroutine (3.14 and newer)."""
+    return await awaitable
+
+
+_wrap_awaitable.__qualname__ = "Runner.run.<locals>._wrap_awaitable"  # as in asyncio, where a task shows it
 
 
 class Runner(_roundel.RunnerCore, asyncio.Runner):  # type: ignore[misc]  # final to checkers only

@@ -366,12 +366,8 @@ fn coroutine_of(py: Python<'_>, given: Obj) -> PyResult<Obj> {
             "An asyncio.Future, a coroutine or an awaitable is required",
         ));
     }
-    let tasks = STOCK.get().tasks.bind(py);
-    let coroutine = tasks.call_method1(intern!(py, "_wrap_awaitable"), (given,))?;
-    coroutine.setattr(
-        intern!(py, "__qualname__"),
-        "Runner.run.<locals>._wrap_awaitable",
-    )?;
+    let wrap = py.import("roundel._runners")?;
+    let coroutine = wrap.call_method1(intern!(py, "_wrap_awaitable"), (given,))?;
     Ok(coroutine.into())
 }
 
