@@ -31,7 +31,7 @@ use pyo3::types::PyString;
 
 use crate::bridge::Guests;
 use crate::ffi::place::Place;
-use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
+use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, given};
 use crate::sock::{self, Left};
 use crate::stdlib;
 use crate::task::Current;
@@ -381,18 +381,8 @@ fn set_busy_poll(this: This<'_, LoopCore>, value: Option<Obj>) -> PyResult<()> {
 }
 
 fn attributes(builder: Builder<LoopCore>) -> Builder<LoopCore> {
-    fn truth(value: Option<Obj>, py: Python<'_>) -> PyResult<bool> {
-        value.map_or(Ok(false), |value| value.bind(py).is_truthy())
-    }
     builder
-        .property(
-            c"_debug",
-            |this| Ok(Obj::bool(this.py(), this.debug.get())),
-            |this, value| {
-                this.debug.set(truth(value, this.py())?);
-                Ok(())
-            },
-        )
+        .flag(c"_debug", |this| &this.debug)
         .property(
             c"busy_poll",
             |this| {
@@ -406,26 +396,12 @@ fn attributes(builder: Builder<LoopCore>) -> Builder<LoopCore> {
             c"holds_writes",
             |this| Ok(Obj::bool(this.py(), this.held.is_on())),
             |this, value| {
-                this.held.switch(truth(value, this.py())?);
+                this.held.switch(given(value)?.bind(this.py()).is_truthy()?);
                 Ok(())
             },
         )
-        .property(
-            c"_closed",
-            |this| Ok(Obj::bool(this.py(), this.closed.get())),
-            |this, value| {
-                this.closed.set(truth(value, this.py())?);
-                Ok(())
-            },
-        )
-        .property(
-            c"_stopping",
-            |this| Ok(Obj::bool(this.py(), this.stopping.get())),
-            |this, value| {
-                this.stopping.set(truth(value, this.py())?);
-                Ok(())
-            },
-        )
+        .flag(c"_closed", |this| &this.closed)
+        .flag(c"_stopping", |this| &this.stopping)
         .property(
             c"_thread_id",
             |this| match this.thread.get() {

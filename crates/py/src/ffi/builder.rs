@@ -3,12 +3,14 @@
 //! Owns: the tables that the interpreter reads, the offset of the Rust value behind the base. Leaves out: what happens
 //! to instances (`class`) and what happens in a call (`border`).
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_uint, c_ulong, c_void};
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
 use pyo3::basic::CompareOp;
+use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -18,7 +20,12 @@ use super::bound::definition_without_args;
 use super::class::{Class, Native, This, allocate_from_python, clear, dealloc, finalize, traverse};
 use super::coroutine::Resumed;
 use super::function::CoroutineFunction;
-use super::obj::Obj;
+use super::obj::{Obj, Slot};
+
+/// What a setter was given; `AttributeError` for `del`.
+pub fn given(value: Option<Obj>) -> PyResult<Obj> {
+    value.ok_or_else(|| PyAttributeError::new_err("cannot delete attribute"))
+}
 
 /// What a class is laid out behind.
 pub enum Base {
@@ -183,6 +190,37 @@ impl<T: Native> Builder<T> {
             Some(border::setter::<T, G>),
         ));
         self
+    }
+
+    /// Adds an attribute that is an object, kept in a slot of the instance; `None` empties the slot. It cannot be deleted.
+    pub fn object<F>(self, name: &'static CStr, field: F) -> Self
+    where
+        F: for<'a> Fn(&'a T) -> &'a Slot + Copy,
+    {
+        self.property(
+            name,
+            move |this| Ok(field(&this).get_or_none(this.py())),
+            move |this, value| {
+                field(&this).set(given(value)?.some());
+                Ok(())
+            },
+        )
+    }
+
+    /// Adds an attribute that is true or false, and is set by whatever is one of them. It cannot be deleted.
+    pub fn flag<F>(self, name: &'static CStr, field: F) -> Self
+    where
+        F: for<'a> Fn(&'a T) -> &'a Cell<bool> + Copy,
+    {
+        self.property(
+            name,
+            move |this| Ok(Obj::bool(this.py(), field(&this).get())),
+            move |this, value| {
+                let value = given(value)?.bind(this.py()).is_truthy()?;
+                field(&this).set(value);
+                Ok(())
+            },
+        )
     }
 
     /// `__init__`.

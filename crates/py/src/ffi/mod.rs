@@ -39,7 +39,7 @@ pub mod window;
 pub mod word;
 
 pub use args::Args;
-pub use builder::{Base, Builder};
+pub use builder::{Base, Builder, given};
 pub use class::{Class, Native, This, Visitor};
 pub use filling::Filling;
 pub use function::CoroutineFunction;

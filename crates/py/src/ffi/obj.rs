@@ -111,6 +111,11 @@ impl Obj {
         self.as_ptr() == unsafe { ffi::Py_None() }
     }
 
+    /// `None` as nothing.
+    pub fn some(self) -> Option<Self> {
+        (!self.is_none()).then_some(self)
+    }
+
     /// Whether both are the same object.
     pub fn is(&self, other: &Obj) -> bool {
         self.0 == other.0

@@ -19,11 +19,11 @@ mod stock;
 use std::cell::Cell;
 use std::ffi::CStr;
 
-use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::ffi::args::Signature;
-use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor};
+use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, given};
 use crate::wait::{Next, Wait, raise};
 use items::Limit;
 use join::Finished;
@@ -137,10 +137,6 @@ fn bind_loop(bound: &Slot, running: &Obj) -> bool {
         bound.set(running.clone());
     }
     bound.as_ptr() == running.as_ptr()
-}
-
-fn given(value: Option<Obj>) -> PyResult<Obj> {
-    value.ok_or_else(|| PyAttributeError::new_err("cannot delete attribute"))
 }
 
 /// Adds the class to the module.

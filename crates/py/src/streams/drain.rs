@@ -8,9 +8,9 @@ use super::hooks::CALLED;
 use super::protocol::{StreamReaderProtocolCore, end};
 use super::reader::{StreamReaderCore, raise};
 use super::writer::StreamWriterCore;
-use super::{assert, given, stock, truth};
+use super::{assert, stock};
 use crate::ffi::args::Signature;
-use crate::ffi::{Builder, Obj, This, call};
+use crate::ffi::{Builder, Obj, This, call, given};
 use crate::stdlib;
 use crate::tls::SslTransport;
 use crate::transport::SocketTransport;
@@ -280,22 +280,8 @@ pub fn of_protocol(
                 Ok(())
             },
         )
-        .property(
-            c"_paused",
-            |this| Ok(Obj::bool(this.py(), this.paused.get())),
-            |this, value| {
-                this.paused.set(truth(this.py(), value)?);
-                Ok(())
-            },
-        )
-        .property(
-            c"_connection_lost",
-            |this| Ok(Obj::bool(this.py(), this.connection_lost.get())),
-            |this, value| {
-                this.connection_lost.set(truth(this.py(), value)?);
-                Ok(())
-            },
-        )
+        .flag(c"_paused", |this| &this.paused)
+        .flag(c"_connection_lost", |this| &this.connection_lost)
 }
 
 /// Whether a transport of any class is closing.

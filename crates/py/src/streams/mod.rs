@@ -19,7 +19,7 @@ mod reader;
 mod stock;
 mod writer;
 
-use pyo3::exceptions::{PyAssertionError, PyAttributeError};
+use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
@@ -38,20 +38,6 @@ static WRITER: Global<Obj> = Global::new();
 #[pyo3(signature = (class, /))]
 fn _make_stream_writers_of(class: Bound<'_, PyType>) {
     WRITER.set(class.into());
-}
-
-/// What a setter was given; `AttributeError` for `del`.
-fn given(value: Option<Obj>) -> PyResult<Obj> {
-    value.ok_or_else(|| PyAttributeError::new_err("cannot delete attribute"))
-}
-
-fn truth(py: Python<'_>, value: Option<Obj>) -> PyResult<bool> {
-    given(value)?.bind(py).is_truthy()
-}
-
-/// `None` as nothing.
-fn some(object: Obj) -> Option<Obj> {
-    (!object.is_none()).then_some(object)
 }
 
 /// `assert condition, text`, unless the interpreter leaves assertions out.

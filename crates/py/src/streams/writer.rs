@@ -9,11 +9,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::{assert, drain, given, some, stock};
+use super::{assert, drain, stock};
 use crate::event_loop::Home;
 use crate::ffi::args::Signature;
 use crate::ffi::{
-    Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class,
+    Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, border, call, class, given,
 };
 use crate::tls::SslTransport;
 use crate::transport::SocketTransport;
@@ -89,9 +89,9 @@ impl StreamWriterCore {
         }
         let writer = Self::default();
         writer.home.set(py, event_loop);
-        writer.transport.set(some(transport.clone()));
-        writer.protocol.set(some(protocol.clone()));
-        writer.reader.set(some(reader.clone()));
+        writer.transport.set(transport.clone().some());
+        writer.protocol.set(protocol.clone().some());
+        writer.reader.set(reader.clone().some());
         Ok(writer)
     }
 
@@ -288,30 +288,9 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// What asyncio has in the instance's dict.
 fn attributes(builder: Builder<StreamWriterCore>) -> Builder<StreamWriterCore> {
     builder
-        .property(
-            c"_transport",
-            |this| Ok(this.transport.get_or_none(this.py())),
-            |this, value| {
-                this.transport.set(some(given(value)?));
-                Ok(())
-            },
-        )
-        .property(
-            c"_protocol",
-            |this| Ok(this.protocol.get_or_none(this.py())),
-            |this, value| {
-                this.protocol.set(some(given(value)?));
-                Ok(())
-            },
-        )
-        .property(
-            c"_reader",
-            |this| Ok(this.reader.get_or_none(this.py())),
-            |this, value| {
-                this.reader.set(some(given(value)?));
-                Ok(())
-            },
-        )
+        .object(c"_transport", |this| &this.transport)
+        .object(c"_protocol", |this| &this.protocol)
+        .object(c"_reader", |this| &this.reader)
         .property(
             c"_loop",
             |this| Ok(this.home.object_or_none(this.py())),

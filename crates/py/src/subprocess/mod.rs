@@ -234,41 +234,17 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// asyncio's names of the fields, for its own code.
 fn attributes(builder: Builder<SubprocessCore>) -> Builder<SubprocessCore> {
-    macro_rules! slot {
-        ($builder:expr, $name:literal, $field:ident) => {
-            $builder.property(
-                $name,
-                |this: T<'_>| Ok(this.$field.get_or_none(this.py())),
-                |this: T<'_>, value: Option<Obj>| {
-                    this.$field.set(value.filter(|value| !value.is_none()));
-                    Ok(())
-                },
-            )
-        };
-    }
-    macro_rules! flag {
-        ($builder:expr, $name:literal, $field:ident) => {
-            $builder.property(
-                $name,
-                |this: T<'_>| Ok(Obj::bool(this.py(), this.$field.get())),
-                |this: T<'_>, value: Option<Obj>| {
-                    let value = value.unwrap_or_else(|| Obj::none(this.py()));
-                    this.$field.set(value.bind(this.py()).is_truthy()?);
-                    Ok(())
-                },
-            )
-        };
-    }
-    let builder = slot!(builder, c"_protocol", protocol);
-    let builder = slot!(builder, c"_proc", process);
-    let builder = slot!(builder, c"_pid", pid);
-    let builder = slot!(builder, c"_returncode", returncode);
-    let builder = slot!(builder, c"_extra", extra);
-    let builder = slot!(builder, c"_pipes", pipes);
-    let builder = slot!(builder, c"_pending_calls", pending_calls);
-    let builder = slot!(builder, c"_exit_waiters", exit_waiters);
-    let builder = flag!(builder, c"_closed", closed);
-    let builder = flag!(builder, c"_finished", finished);
+    let builder = builder
+        .object(c"_protocol", |this| &this.protocol)
+        .object(c"_proc", |this| &this.process)
+        .object(c"_pid", |this| &this.pid)
+        .object(c"_returncode", |this| &this.returncode)
+        .object(c"_extra", |this| &this.extra)
+        .object(c"_pipes", |this| &this.pipes)
+        .object(c"_pending_calls", |this| &this.pending_calls)
+        .object(c"_exit_waiters", |this| &this.exit_waiters)
+        .flag(c"_closed", |this| &this.closed)
+        .flag(c"_finished", |this| &this.finished);
     builder.getter(c"_loop", |this: T<'_>| {
         Ok(this.home.object_or_none(this.py()))
     })

@@ -12,9 +12,9 @@ use pyo3::prelude::*;
 use super::condition::{self, ConditionCore, Flow};
 use super::enter::{self, Method};
 use super::lock::{self, LockCore};
-use super::{Binding, OfLoop, attribute_changes, given, owner, with_loop};
+use super::{Binding, OfLoop, attribute_changes, owner, with_loop};
 use crate::ffi::gil::Global;
-use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
+use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, given};
 use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use super::queue::Waiters;
 use super::{Binding, OfLoop, Queued, enter, owner, with_waiters};
-use crate::ffi::{Base, Builder, Class, Native, Obj, This, Visitor};
+use crate::ffi::{Base, Builder, Class, Native, Obj, This, Visitor, given};
 use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 /// The native half of an event.
@@ -123,7 +123,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             c"_value",
             |this| Ok(Obj::bool(this.py(), this.value.get())),
             |this, value| {
-                let value = super::given(value)?;
+                let value = given(value)?;
                 this.value.set(value.bind(this.py()).is_truthy()?);
                 Ok(())
             },

@@ -8,9 +8,7 @@ use pyo3::prelude::*;
 
 use super::enter::{self, Enters, Methods, got_true};
 use super::queue::Waiters;
-use super::{
-    Binding, OfLoop, Queued, attribute_changes, given, is_cancelled_error, owner, with_waiters,
-};
+use super::{Binding, OfLoop, Queued, attribute_changes, is_cancelled_error, owner, with_waiters};
 use crate::ffi::gil::Global;
 use crate::ffi::{Base, Builder, Class, Native, Obj, This, Visitor};
 use crate::wait::{Kind, Next, PLAIN, Wait, raise};
@@ -213,15 +211,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             |this| this.waiters.wake_first(this.py()).map(|()| Obj::none(this.py())),
             c"_wake_up_first($self, /)\n--\n\nWake whoever has waited longest.",
         )
-        .property(
-            c"_locked",
-            |this| Ok(Obj::bool(this.py(), this.locked.get())),
-            |this, value| {
-                let value = given(value)?;
-                this.locked.set(value.bind(this.py()).is_truthy()?);
-                Ok(())
-            },
-        )
+        .flag(c"_locked", |this| &this.locked)
         ;
     let class = enter::with_async_with(with_waiters(builder)).build(module, Base::Object)?;
     METHODS.set(Methods::of(py, &class, "_wake_up_first")?);

@@ -23,7 +23,7 @@ use std::cell::Cell;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
 use pyo3::prelude::*;
 
-use crate::ffi::{Builder, Native, Obj, Slot, This, Visitor};
+use crate::ffi::{Builder, Native, Obj, Slot, This, Visitor, given};
 use crate::stdlib;
 use crate::wait::Wait;
 use queue::Waiters;
@@ -112,11 +112,6 @@ fn with_waiters<T: Queued>(builder: Builder<T>) -> Builder<T> {
         |this| Ok(this.waiters().get(this.py())),
         |this, value| this.waiters().set(this.py(), value),
     )
-}
-
-/// What a setter was given; `AttributeError` for `del`.
-fn given(value: Option<Obj>) -> PyResult<Obj> {
-    value.ok_or_else(|| PyAttributeError::new_err("cannot delete attribute"))
 }
 
 /// Notes that an attribute of the instance stands in front of a method.

@@ -12,11 +12,9 @@ use pyo3::prelude::*;
 
 use super::enter::{self, Enters, Methods, got_true};
 use super::queue::{self, Waiters};
-use super::{
-    Binding, OfLoop, Queued, attribute_changes, given, is_cancelled_error, owner, with_waiters,
-};
+use super::{Binding, OfLoop, Queued, attribute_changes, is_cancelled_error, owner, with_waiters};
 use crate::ffi::gil::Global;
-use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
+use crate::ffi::{Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, given};
 use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
 /// A number of any kind.

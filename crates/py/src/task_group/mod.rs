@@ -471,70 +471,41 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
-fn truth(py: Python<'_>, value: Option<Obj>) -> PyResult<bool> {
-    value.map_or(Ok(false), |value| value.bind(py).is_truthy())
-}
-
-macro_rules! flag {
-    ($builder:expr, $name:literal, $field:ident) => {
-        $builder.property(
-            $name,
-            |this| Ok(Obj::bool(this.py(), this.$field.get())),
-            |this, value| {
-                this.$field.set(truth(this.py(), value)?);
-                Ok(())
-            },
-        )
-    };
-}
-
 /// What asyncio's class has from 3.15 on.
 fn cancelling(builder: Builder<TaskGroupCore>) -> Builder<TaskGroupCore> {
-    let builder = builder.no_args(
+    builder
+        .no_args(
         c"cancel",
         |this| cancel(this).map(|()| Obj::none(this.py())),
         c"cancel($self, /)\n--\n\nCancel the children and the block, and leave the group without CancelledError.\n\n\
           Before the group is entered: cancel it when it is. After it was left: nothing.",
-    );
-    flag!(builder, c"_cancel_on_enter", cancel_on_enter)
+    )
+        .flag(c"_cancel_on_enter", |this| &this.cancel_on_enter)
 }
 
 /// The state under asyncio's names.
 fn attributes(builder: Builder<TaskGroupCore>) -> Builder<TaskGroupCore> {
-    macro_rules! object {
-        ($builder:expr, $name:literal, $field:ident) => {
-            $builder.property(
-                $name,
-                |this| Ok(this.$field.get_or_none(this.py())),
-                |this, value| {
-                    this.$field.set(value.filter(|value| !value.is_none()));
-                    Ok(())
-                },
-            )
-        };
-    }
-    let builder = flag!(builder, c"_entered", entered);
-    let builder = flag!(builder, c"_exiting", exiting);
-    let builder = flag!(builder, c"_aborting", aborting);
-    let builder = flag!(
-        builder,
-        c"_parent_cancel_requested",
-        parent_cancel_requested
-    );
-    let builder = object!(builder, c"_parent_task", parent);
-    let builder = object!(builder, c"_tasks", tasks);
-    let builder = object!(builder, c"_errors", errors);
-    let builder = object!(builder, c"_base_error", base_error);
-    let builder = object!(builder, c"_on_completed_fut", completed);
-    builder.property(
-        c"_loop",
-        |this| Ok(this.home.object_or_none(this.py())),
-        |this, value| {
-            match value.filter(|value| !value.is_none()) {
-                Some(event_loop) => this.home.set(this.py(), event_loop),
-                None => this.home.clear(),
-            }
-            Ok(())
-        },
-    )
+    builder
+        .flag(c"_entered", |this| &this.entered)
+        .flag(c"_exiting", |this| &this.exiting)
+        .flag(c"_aborting", |this| &this.aborting)
+        .flag(c"_parent_cancel_requested", |this| {
+            &this.parent_cancel_requested
+        })
+        .object(c"_parent_task", |this| &this.parent)
+        .object(c"_tasks", |this| &this.tasks)
+        .object(c"_errors", |this| &this.errors)
+        .object(c"_base_error", |this| &this.base_error)
+        .object(c"_on_completed_fut", |this| &this.completed)
+        .property(
+            c"_loop",
+            |this| Ok(this.home.object_or_none(this.py())),
+            |this, value| {
+                match value.filter(|value| !value.is_none()) {
+                    Some(event_loop) => this.home.set(this.py(), event_loop),
+                    None => this.home.clear(),
+                }
+                Ok(())
+            },
+        )
 }

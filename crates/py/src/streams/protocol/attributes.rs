@@ -1,10 +1,10 @@
 //! What asyncio has in the instance's dict.
 
 use super::super::reader::StreamReaderCore;
-use super::super::{given, some, stock, truth};
+use super::super::stock;
 use super::connection::closed;
 use super::{Link, StreamReaderProtocolCore, reader, set_link};
-use crate::ffi::{Builder, Native as _, Obj, call};
+use crate::ffi::{Builder, Native as _, Obj, call, given};
 
 /// Adds the attributes.
 pub fn add(builder: Builder<StreamReaderProtocolCore>) -> Builder<StreamReaderProtocolCore> {
@@ -41,58 +41,16 @@ pub fn add(builder: Builder<StreamReaderProtocolCore>) -> Builder<StreamReaderPr
                 Ok(())
             },
         )
-        .property(
-            c"_strong_reader",
-            |this| Ok(this.strong_reader.get_or_none(this.py())),
-            |this, value| {
-                this.strong_reader.set(value.and_then(some));
-                Ok(())
-            },
-        )
-        .property(
-            c"_transport",
-            |this| Ok(this.transport.get_or_none(this.py())),
-            |this, value| {
-                this.transport.set(some(given(value)?));
-                Ok(())
-            },
-        )
-        .property(
-            c"_client_connected_cb",
-            |this| Ok(this.callback.get_or_none(this.py())),
-            |this, value| {
-                this.callback.set(some(given(value)?));
-                Ok(())
-            },
-        )
-        .property(
-            c"_task",
-            |this| Ok(this.task.get_or_none(this.py())),
-            |this, value| {
-                this.task.set(some(given(value)?));
-                Ok(())
-            },
-        )
-        .property(
-            c"_stream_writer",
-            |this| Ok(this.writer.get_or_none(this.py())),
-            |this, value| {
-                this.writer.set(some(given(value)?));
-                Ok(())
-            },
-        )
+        .object(c"_strong_reader", |this| &this.strong_reader)
+        .object(c"_transport", |this| &this.transport)
+        .object(c"_client_connected_cb", |this| &this.callback)
+        .object(c"_task", |this| &this.task)
+        .object(c"_stream_writer", |this| &this.writer)
         .property(c"_closed", closed, |this, value| {
             this.closed.set(given(value)?);
             Ok(())
         })
-        .property(
-            c"_source_traceback",
-            |this| Ok(this.source_traceback.get_or_none(this.py())),
-            |this, value| {
-                this.source_traceback.set(value.and_then(some));
-                Ok(())
-            },
-        )
+        .object(c"_source_traceback", |this| &this.source_traceback)
         .property(
             c"_loop",
             |this| Ok(this.home.object_or_none(this.py())),
@@ -101,20 +59,6 @@ pub fn add(builder: Builder<StreamReaderProtocolCore>) -> Builder<StreamReaderPr
                 Ok(())
             },
         )
-        .property(
-            c"_reject_connection",
-            |this| Ok(Obj::bool(this.py(), this.reject_connection.get())),
-            |this, value| {
-                this.reject_connection.set(truth(this.py(), value)?);
-                Ok(())
-            },
-        )
-        .property(
-            c"_over_ssl",
-            |this| Ok(Obj::bool(this.py(), this.over_ssl.get())),
-            |this, value| {
-                this.over_ssl.set(truth(this.py(), value)?);
-                Ok(())
-            },
-        )
+        .flag(c"_reject_connection", |this| &this.reject_connection)
+        .flag(c"_over_ssl", |this| &this.over_ssl)
 }

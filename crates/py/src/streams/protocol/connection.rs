@@ -4,9 +4,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::super::drain;
 use super::super::hooks::CALLED;
 use super::super::reader::{StreamReaderCore, feed, set_transport};
-use super::super::{drain, some};
 use super::received::feed_eof;
 use super::served::{report, serve};
 use super::{End, Link, Protocol, StreamReaderProtocolCore, asked_reader, on_reader};
@@ -91,7 +91,7 @@ fn connection_lost(this: Protocol<'_>, args: Args<'_>) -> PyResult<Obj> {
         }
     }
     if this.end.replace(End::Come) == End::NotYet {
-        this.error.set(some(exception.clone()));
+        this.error.set(exception.clone().some());
     }
     if let Some(closed) = this.closed.get() {
         end(py, &closed, exception)?;

@@ -19,7 +19,7 @@ use pyo3::prelude::*;
 
 use super::hooks::{self, FEEDING, Replaced};
 use super::reader::StreamReaderCore;
-use super::{drain, some, stock};
+use super::{drain, stock};
 use crate::event_loop::Home;
 use crate::ffi::args::Signature;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, Weak, call};
@@ -175,7 +175,7 @@ fn init(this: Protocol<'_>, args: Args<'_>) -> PyResult<()> {
     if let Some(reader) = &reader {
         set_link(this, reader)?;
         let trace = reader.bind(py).getattr(intern!(py, "_source_traceback"))?;
-        this.source_traceback.set(some(trace.into()));
+        this.source_traceback.set(Obj::from(trace).some());
     }
     if callback.is_some() {
         // Until there is a connection nobody else has the reader.
@@ -208,7 +208,7 @@ fn reader(this: Protocol<'_>) -> PyResult<Option<Obj>> {
         Link::Ours(weak) => return Ok(weak.get()),
         Link::Given(reference) => reference.clone(),
     };
-    call::call(this.py(), &reference, []).map(some)
+    call::call(this.py(), &reference, []).map(Obj::some)
 }
 
 /// `self._stream_reader`, which a program may have replaced.
@@ -217,7 +217,7 @@ fn asked_reader(this: Protocol<'_>) -> PyResult<Option<Obj>> {
         return reader(this);
     }
     let found = this.bind().getattr(intern!(this.py(), "_stream_reader"))?;
-    Ok(some(found.into()))
+    Ok(Obj::from(found).some())
 }
 
 /// Runs `ours` on a reader of ours on which nothing is replaced of what asyncio calls, or calls the method.

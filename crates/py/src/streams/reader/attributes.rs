@@ -2,9 +2,9 @@
 
 use super::super::buffer::Wanted;
 use super::super::hooks::ODD;
-use super::super::{given, some, truth};
+
 use super::{StreamReaderCore, no_loop, set_limit};
-use crate::ffi::{Builder, Obj};
+use crate::ffi::{Builder, Obj, given};
 
 /// Adds the attributes.
 pub fn add(builder: Builder<StreamReaderCore>) -> Builder<StreamReaderCore> {
@@ -43,53 +43,18 @@ pub fn add(builder: Builder<StreamReaderCore>) -> Builder<StreamReaderCore> {
                 Ok(())
             },
         )
-        .property(
-            c"_eof",
-            |this| Ok(Obj::bool(this.py(), this.eof.get())),
-            |this, value| {
-                this.eof.set(truth(this.py(), value)?);
-                Ok(())
-            },
-        )
-        .property(
-            c"_paused",
-            |this| Ok(Obj::bool(this.py(), this.paused.get())),
-            |this, value| {
-                this.paused.set(truth(this.py(), value)?);
-                Ok(())
-            },
-        )
-        .property(
-            c"_exception",
-            |this| Ok(this.exception.get_or_none(this.py())),
-            |this, value| {
-                this.exception.set(some(given(value)?));
-                Ok(())
-            },
-        )
-        .property(
-            c"_transport",
-            |this| Ok(this.transport.get_or_none(this.py())),
-            |this, value| {
-                this.transport.set(some(given(value)?));
-                Ok(())
-            },
-        )
+        .flag(c"_eof", |this| &this.eof)
+        .flag(c"_paused", |this| &this.paused)
+        .object(c"_exception", |this| &this.exception)
+        .object(c"_transport", |this| &this.transport)
         .property(
             c"_waiter",
             |this| Ok(this.waiter.get_or_none(this.py())),
             |this, value| {
                 this.wanted.set(Wanted::Nothing);
-                this.waiter.set(some(given(value)?));
+                this.waiter.set(given(value)?.some());
                 Ok(())
             },
         )
-        .property(
-            c"_source_traceback",
-            |this| Ok(this.source_traceback.get_or_none(this.py())),
-            |this, value| {
-                this.source_traceback.set(value.and_then(some));
-                Ok(())
-            },
-        )
+        .object(c"_source_traceback", |this| &this.source_traceback)
 }

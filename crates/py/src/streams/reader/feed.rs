@@ -131,7 +131,7 @@ pub fn feed_eof(this: Reader<'_>) -> PyResult<()> {
 /// `set_exception(exc)`.
 pub fn set_exception(this: Reader<'_>, exception: &Obj) -> PyResult<()> {
     let py = this.py();
-    this.exception.set(super::some(exception.clone()));
+    this.exception.set(exception.clone().some());
     let Some(waiter) = this.waiter.take() else {
         return Ok(());
     };

@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 
 use super::buffer::{Buffer, Wanted};
 use super::hooks::{self, ODD, Replaced};
-use super::{assert, some, stock};
+use super::{assert, stock};
 use crate::event_loop::Home;
 use crate::ffi::args::Signature;
 use crate::ffi::repr::Repr;
@@ -261,7 +261,7 @@ fn repr(this: This<'_, StreamReaderCore>) -> PyResult<Option<Obj>> {
 /// `set_transport(transport)`.
 pub fn set_transport(this: This<'_, StreamReaderCore>, transport: &Obj) -> PyResult<()> {
     assert(this.transport.is_empty(), "Transport already set")?;
-    this.transport.set(some(transport.clone()));
+    this.transport.set(transport.clone().some());
     Ok(())
 }
 

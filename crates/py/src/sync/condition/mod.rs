@@ -14,11 +14,11 @@ use pyo3::prelude::*;
 
 use crate::ffi::args::Signature;
 use crate::ffi::gil::Global;
-use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call};
+use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, given};
 use crate::sync::enter::{self, Method};
 use crate::sync::lock::{self, LockCore};
 use crate::sync::queue::{self, Waiters};
-use crate::sync::{Binding, OfLoop, Queued, attribute_changes, given, owner, with_waiters};
+use crate::sync::{Binding, OfLoop, Queued, attribute_changes, owner, with_waiters};
 use crate::wait::delegate::{self, Step};
 use crate::wait::{Kind, Next, PLAIN, Wait};
 

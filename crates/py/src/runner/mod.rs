@@ -8,13 +8,16 @@
 //! The trade: whatever a program can see or replace (`events.new_event_loop`, `signal.signal`, the loop's methods) is
 //! asked for by its name each time, as asyncio does. A program makes one runner, so nothing is gained by less.
 
+mod end;
+mod interrupts;
+
 use std::cell::Cell;
 use std::ffi::CStr;
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyDict;
 
 use crate::ffi::args::Signature;
 use crate::ffi::bound::Function;
@@ -228,82 +231,6 @@ fn ensure_loop<'py>(this: This<'py, RunnerCore>) -> PyResult<Bound<'py, PyAny>> 
     Ok(this.event_loop.get_or_none(py).into_bound(py))
 }
 
-fn close(this: This<'_, RunnerCore>) -> PyResult<Obj> {
-    let py = this.py();
-    if this.state.get() == State::Initialized {
-        let event_loop = this.event_loop.get_or_none(py).into_bound(py);
-        let ended = end_all(&event_loop);
-        finally(py, ended, put_away(this, &event_loop))?;
-    }
-    Ok(Obj::none(py))
-}
-
-/// Ends what is still there: tasks, asynchronous generators, the executor.
-fn end_all(event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = event_loop.py();
-    let run = |coroutine: Bound<'_, PyAny>| {
-        event_loop
-            .call_method1(intern!(py, "run_until_complete"), (coroutine,))
-            .map(drop)
-    };
-    cancel_all_tasks(event_loop)?;
-    run(event_loop.call_method0(intern!(py, "shutdown_asyncgens"))?)?;
-    let name = intern!(py, "shutdown_default_executor");
-    run(match &STOCK.get().join_timeout {
-        Some(timeout) => event_loop.call_method1(name, (timeout.bind(py),))?,
-        None => event_loop.call_method0(name)?,
-    })
-}
-
-fn put_away(this: This<'_, RunnerCore>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = this.py();
-    if this.has_set_event_loop.get() {
-        let events = STOCK.get().events.bind(py);
-        events.call_method1(intern!(py, "set_event_loop"), (py.None(),))?;
-    }
-    event_loop.call_method0(intern!(py, "close"))?;
-    this.event_loop.set(None);
-    this.state.set(State::Closed);
-    Ok(())
-}
-
-fn cancel_all_tasks(event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = event_loop.py();
-    let tasks = STOCK.get().tasks.bind(py);
-    let left: Vec<Bound<'_, PyAny>> = tasks
-        .call_method1(intern!(py, "all_tasks"), (event_loop,))?
-        .try_iter()?
-        .collect::<PyResult<_>>()?;
-    if left.is_empty() {
-        return Ok(());
-    }
-    for task in &left {
-        task.call_method0(intern!(py, "cancel"))?;
-    }
-    let kwargs = PyDict::new(py);
-    kwargs.set_item(intern!(py, "return_exceptions"), true)?;
-    let name = intern!(py, "gather");
-    let all = tasks.call_method(name, PyTuple::new(py, &left)?, Some(&kwargs))?;
-    event_loop.call_method1(intern!(py, "run_until_complete"), (all,))?;
-    for task in left {
-        if task.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
-            continue;
-        }
-        let exception = task.call_method0(intern!(py, "exception"))?;
-        if !exception.is_none() {
-            let report = PyDict::new(py);
-            report.set_item(
-                intern!(py, "message"),
-                "unhandled exception during asyncio.run() shutdown",
-            )?;
-            report.set_item(intern!(py, "exception"), exception)?;
-            report.set_item(intern!(py, "task"), task)?;
-            event_loop.call_method1(intern!(py, "call_exception_handler"), (report,))?;
-        }
-    }
-    Ok(())
-}
-
 const RUN: Signature<2> = Signature {
     function: "Runner.run",
     names: ["coro", "context"],
@@ -343,11 +270,11 @@ fn run(this: This<'_, RunnerCore>, args: Args<'_>) -> PyResult<Obj> {
         (coroutine.bind(py),),
         Some(&kwargs),
     )?;
-    let handler = handle_interrupts(this, &main)?;
+    let handler = interrupts::handle_interrupts(this, &main)?;
     this.interrupts.set(0);
     let outcome = event_loop.call_method1(intern!(py, "run_until_complete"), (&main,));
-    let outcome = outcome.map_err(|error| interrupted(this, &main, error));
-    let restored = handler.map_or(Ok(()), |handler| restore_interrupts(&handler));
+    let outcome = outcome.map_err(|error| interrupts::interrupted(this, &main, error));
+    let restored = handler.map_or(Ok(()), |handler| interrupts::restore_interrupts(&handler));
     finally(py, outcome, restored).map(Obj::from)
 }
 
@@ -369,123 +296,6 @@ fn coroutine_of(py: Python<'_>, given: Obj) -> PyResult<Obj> {
     let wrap = py.import("roundel._runners")?;
     let coroutine = wrap.call_method1(intern!(py, "_wrap_awaitable"), (given,))?;
     Ok(coroutine.into())
-}
-
-/// Lets Ctrl-C cancel the main task, in the main thread and where nobody else wants it. The handler, if it was set.
-fn handle_interrupts<'py>(
-    this: This<'py, RunnerCore>,
-    main: &Bound<'py, PyAny>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let py = this.py();
-    let threading = STOCK.get().threading.bind(py);
-    let this_thread = threading.call_method0(intern!(py, "current_thread"))?;
-    if !this_thread.is(&threading.call_method0(intern!(py, "main_thread"))?) {
-        return Ok(None);
-    }
-    let signal = STOCK.get().signal.bind(py);
-    let number = signal.getattr(intern!(py, "SIGINT"))?;
-    let default = signal.getattr(intern!(py, "default_int_handler"))?;
-    if !handler_of(&number)?.is(&default) {
-        return Ok(None);
-    }
-    let kwargs = PyDict::new(py);
-    kwargs.set_item(intern!(py, "main_task"), main)?;
-    let on_sigint = this.bind().getattr(intern!(py, "_on_sigint"))?;
-    let partial = STOCK.get().partial.bind(py);
-    let handler = partial.call((on_sigint,), Some(&kwargs))?;
-    match set_handler(&number, &handler) {
-        Ok(()) => Ok(Some(handler)),
-        // An interpreter that is embedded may have no signals in its main thread.
-        Err(error) if error.is_instance_of::<PyValueError>(py) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn restore_interrupts(handler: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = handler.py();
-    let signal = STOCK.get().signal.bind(py);
-    let number = signal.getattr(intern!(py, "SIGINT"))?;
-    if handler_of(&number)?.is(handler) {
-        let default = signal.getattr(intern!(py, "default_int_handler"))?;
-        set_handler(&number, &default)?;
-    }
-    Ok(())
-}
-
-/// `signal.getsignal()`, in C if it is the interpreter's.
-fn handler_of<'py>(number: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let py = number.py();
-    let signal = STOCK.get().signal.bind(py);
-    let function = signal.getattr(intern!(py, "getsignal"))?;
-    let (own, in_c) = &STOCK.get().get_handler;
-    let function = if function.is(own.bind(py)) {
-        in_c.bind(py)
-    } else {
-        &function
-    };
-    function.call1((number,))
-}
-
-/// `signal.signal()`, likewise.
-fn set_handler(number: &Bound<'_, PyAny>, handler: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = number.py();
-    let signal = STOCK.get().signal.bind(py);
-    let function = signal.getattr(intern!(py, "signal"))?;
-    let (own, in_c) = &STOCK.get().set_handler;
-    let function = if function.is(own.bind(py)) {
-        in_c.bind(py)
-    } else {
-        &function
-    };
-    function.call1((number, handler)).map(drop)
-}
-
-/// What to raise where the main task has failed: `KeyboardInterrupt` if Ctrl-C has cancelled it, and nobody else.
-fn interrupted(this: This<'_, RunnerCore>, main: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
-    let py = this.py();
-    let cancelled = stdlib::get().cancelled_error.bind(py);
-    if this.interrupts.get() == 0 || !error.is_instance(py, cancelled) {
-        return error;
-    }
-    let others = main
-        .getattr_opt(intern!(py, "uncancel"))
-        .and_then(|uncancel| uncancel.map(|uncancel| uncancel.call0()).transpose())
-        .and_then(|left| left.map(|left| left.eq(0)).transpose());
-    match others {
-        Ok(Some(true)) => while_handling(py, &error, PyKeyboardInterrupt::new_err(())),
-        Ok(Some(false) | None) => error,
-        Err(failed) => while_handling(py, &error, failed),
-    }
-}
-
-const ON_SIGINT: Signature<3> = Signature {
-    function: "Runner._on_sigint",
-    names: ["signum", "frame", "main_task"],
-    required: 3,
-    positional: 3,
-};
-
-/// Ctrl-C: the first one cancels the main task, another one ends the run as it is.
-fn on_sigint(this: This<'_, RunnerCore>, args: Args<'_>) -> PyResult<Obj> {
-    let py = this.py();
-    let [_, _, main] = args.parse(py, &ON_SIGINT)?;
-    this.interrupts.set(this.interrupts.get() + 1);
-    if let Some(main) = main
-        && this.interrupts.get() == 1
-    {
-        let main = main.bind(py);
-        if !main.call_method0(intern!(py, "done"))?.is_truthy()? {
-            main.call_method0(intern!(py, "cancel"))?;
-            // The loop may be asleep.
-            let nothing = STOCK.get().nothing.bind(py, &this.object())?;
-            this.event_loop
-                .get_or_none(py)
-                .bind(py)
-                .call_method1(intern!(py, "call_soon_threadsafe"), (nothing.bind(py),))?;
-            return Ok(Obj::none(py));
-        }
-    }
-    Err(PyKeyboardInterrupt::new_err(()))
 }
 
 const INIT: Signature<2> = Signature {
@@ -534,7 +344,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         )
         .no_args(
             c"close",
-            close,
+            end::close,
             c"close($self, /)\n--\n\nCancel the tasks that are left and wait for them, end asynchronous generators and the \
               executor,\nand close the loop.\n\nClosing a runner again does nothing.",
         )
@@ -557,7 +367,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         )
         .method(
             c"_on_sigint",
-            on_sigint,
+            interrupts::on_sigint,
             c"_on_sigint($self, signum, frame, main_task)\n--\n\nCtrl-C has come.",
         );
     attributes(builder).build(module, Base::Object)?;
@@ -566,23 +376,11 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// The state under asyncio's names.
 fn attributes(builder: Builder<RunnerCore>) -> Builder<RunnerCore> {
-    macro_rules! object {
-        ($builder:expr, $name:literal, $field:ident) => {
-            $builder.property(
-                $name,
-                |this| Ok(this.$field.get_or_none(this.py())),
-                |this, value| {
-                    this.$field.set(value.filter(|value| !value.is_none()));
-                    Ok(())
-                },
-            )
-        };
-    }
-    let builder = object!(builder, c"_debug", debug);
-    let builder = object!(builder, c"_loop_factory", loop_factory);
-    let builder = object!(builder, c"_loop", event_loop);
-    let builder = object!(builder, c"_context", context);
     builder
+        .object(c"_debug", |this| &this.debug)
+        .object(c"_loop_factory", |this| &this.loop_factory)
+        .object(c"_loop", |this| &this.event_loop)
+        .object(c"_context", |this| &this.context)
         .property(
             c"_state",
             |this| {
@@ -603,13 +401,5 @@ fn attributes(builder: Builder<RunnerCore>) -> Builder<RunnerCore> {
                 Ok(())
             },
         )
-        .property(
-            c"_set_event_loop",
-            |this| Ok(Obj::bool(this.py(), this.has_set_event_loop.get())),
-            |this, value| {
-                let value = value.map_or(Ok(false), |value| value.bind(this.py()).is_truthy());
-                this.has_set_event_loop.set(value?);
-                Ok(())
-            },
-        )
+        .flag(c"_set_event_loop", |this| &this.has_set_event_loop)
 }
