@@ -155,13 +155,17 @@ def begin(options: argparse.Namespace) -> Figures:
 
 
 def take(options: argparse.Namespace, path: Path) -> Figures:
-    """Measure all that is asked for, and save it row by row."""
+    """Measure all that is asked for, and save it row by row.
+
+    What another loop has failed at, some by not answering for a minute, is not tried again in this run.
+    """
     figures = begin(options)
     progress = Progress(options.rounds, len(options.rows))
     for turn in range(options.rounds):
         for number, row in enumerate(options.rows, 1):
             for loop in runners(row, figures.loops):
-                if len(figures.us[row][loop]) <= turn:
+                gave_up = loop not in OURS and f"{row} on {loop}" in figures.errors
+                if len(figures.us[row][loop]) <= turn and not gave_up:
                     progress.item(turn, row, loop)
                     measure(figures, row, loop)
             figures.save(path)

@@ -214,6 +214,22 @@ def test_a_run_goes_on_where_it_was_broken_off(monkeypatch, tmp_path):
 # --- tables and picture --------------------------------------------------------------------------
 
 
+def test_what_another_loop_has_failed_at_is_not_tried_again(monkeypatch, tmp_path):
+    tried = []
+
+    def fails(row, loop, n):
+        tried.append(loop)
+        raise RuntimeError("no answer")
+
+    monkeypatch.setattr(benches_run, "in_process", fails)
+    monkeypatch.setattr(benches_run, "is_installed", lambda loop: True)
+    monkeypatch.setattr(benches_run, "version", lambda loop: "1")
+    options = benches_run.parse(["--rounds", "3", "--rows", "call-soon-1000", "--loops", "rloop,roundel"])
+    found = benches_run.take(options, tmp_path / "run.json")
+    assert tried == ["rloop", "roundel", "roundel", "roundel"]
+    assert found.errors.keys() == {"call-soon-1000 on rloop", "call-soon-1000 on roundel"}
+
+
 @pytest.fixture
 def measured():
     """Invented figures: uvloop is the best other loop everywhere, roundel twice as fast, rloop knows no sockets."""
