@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     fmt,
     future::{Ready, ready},
-    io,
+    io::{self, PipeReader},
     os::fd::OwnedFd,
     path::Path,
     process::{self, Stdio},
@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::Pid;
 
-use super::{Process, child::Child};
+use super::{Handle, Process, child::Child};
 use crate::{
     current,
     net::{StreamReader, StreamWriter, pipe::Pipe},
@@ -76,11 +76,19 @@ pub fn create_subprocess_shell(line: impl AsRef<OsStr>) -> Command {
 pub struct Command {
     std: process::Command,
     limit: Option<usize>,
+    /// Errors go where the output goes, which is a pipe.
+    together: bool,
+    kill_on_drop: bool,
 }
 
 impl From<process::Command> for Command {
     fn from(std: process::Command) -> Self {
-        Self { std, limit: None }
+        Self {
+            std,
+            limit: None,
+            together: false,
+            kill_on_drop: false,
+        }
     }
 }
 
@@ -228,6 +236,43 @@ impl Command {
         })
     }
 
+    /// Output and errors come through one pipe, [`Process::stdout`], in the order in which the child writes them: asyncio's
+    /// `stdout=PIPE, stderr=STDOUT`. Takes the place of [`stdout`](Command::stdout) and [`stderr`](Command::stderr),
+    /// whenever they are called; [`Process::stderr`] is `None`.
+    ///
+    /// ```
+    /// # use roundel::process::create_subprocess_shell;
+    /// # roundel::run(async {
+    /// let shell = create_subprocess_shell("echo tea; echo 'no cake' >&2; echo milk");
+    /// let (said, _) = shell.stderr_to_stdout().await.unwrap().communicate(None).await.unwrap();
+    /// assert_eq!(said, b"tea\nno cake\nmilk\n");
+    /// # });
+    /// ```
+    pub fn stderr_to_stdout(mut self) -> Self {
+        self.together = true;
+        self
+    }
+
+    /// Dropping the [`Process`] ends the child (SIGKILL), if it has not ended: also where that happens because the task
+    /// which has it is cancelled, or because the loop ends. Without this the child goes on.
+    ///
+    /// ```
+    /// # use roundel::process::create_subprocess_exec;
+    /// # roundel::run(async {
+    /// use std::time::Duration;
+    ///
+    /// let patient = async {
+    ///     let child = create_subprocess_exec("sleep").arg("1000").kill_on_drop();
+    ///     child.await.unwrap().wait().await
+    /// };
+    /// assert!(roundel::wait_for(patient, Duration::from_millis(1)).await.is_err());
+    /// # });
+    /// ```
+    pub fn kill_on_drop(mut self) -> Self {
+        self.kill_on_drop = true;
+        self
+    }
+
     /// The limit of the readers of its output and errors, if not 64 KiB: as
     /// [`StreamReader::with_limit`].
     ///
@@ -264,7 +309,12 @@ impl Command {
     /// # });
     /// ```
     pub fn spawn(self) -> io::Result<Process> {
-        let Self { mut std, limit } = self;
+        let Self {
+            mut std,
+            limit,
+            together,
+            kill_on_drop,
+        } = self;
         let made_up = current::with("process::Command::spawn", |core| {
             core.event_loop().world().is_made_up()
         });
@@ -274,8 +324,17 @@ impl Command {
                 "a world made from a seed has no processes",
             ));
         }
+        let mut output = None;
+        if together {
+            let (reader, writer) = io::pipe()?;
+            output = Some(reader);
+            std.stdout(writer.try_clone()?);
+            std.stderr(writer);
+        }
         let mut started = std.spawn()?;
-        match followed(&mut started, limit) {
+        // With the ends of pipes that are the child's: their other ends wait for all of them to be closed.
+        drop(std);
+        match followed(&mut started, output, limit, kill_on_drop) {
             Ok(process) => Ok(process),
             Err(error) => {
                 // One that cannot be followed would be a zombie in the end.
@@ -289,7 +348,12 @@ impl Command {
 
 /// Puts its pipes on the loop and has its end noticed. That last: where it fails, nobody but the
 /// caller waits for the child.
-fn followed(started: &mut process::Child, limit: Option<usize>) -> io::Result<Process> {
+fn followed(
+    started: &mut process::Child,
+    output: Option<PipeReader>,
+    limit: Option<usize>,
+    kill_on_drop: bool,
+) -> io::Result<Process> {
     let stdin = pipe(started.stdin.take())?.map(StreamWriter::from);
     let reader = |pipe| {
         let reader = StreamReader::from(pipe);
@@ -298,7 +362,9 @@ fn followed(started: &mut process::Child, limit: Option<usize>) -> io::Result<Pr
             None => reader,
         }
     };
-    let stdout = pipe(started.stdout.take())?.map(reader);
+    let output = output.map(OwnedFd::from);
+    let output = output.or_else(|| started.stdout.take().map(OwnedFd::from));
+    let stdout = pipe(output)?.map(reader);
     let stderr = pipe(started.stderr.take())?.map(reader);
     let pid = i32::try_from(started.id()).ok().and_then(Pid::from_raw);
     let child = Child::watch(pid.ok_or(io::ErrorKind::InvalidData)?)?;
@@ -306,7 +372,10 @@ fn followed(started: &mut process::Child, limit: Option<usize>) -> io::Result<Pr
         stdin,
         stdout,
         stderr,
-        child,
+        handle: Handle {
+            child,
+            kill_on_drop,
+        },
     })
 }
 

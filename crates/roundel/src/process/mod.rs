@@ -18,6 +18,8 @@ use std::{
 pub use command::{Command, create_subprocess_exec, create_subprocess_shell};
 pub use std::process::{ExitStatus, Stdio};
 
+use rustix::process::Signal;
+
 use crate::{
     net::{StreamReader, StreamWriter},
     signals::SignalKind,
@@ -27,7 +29,7 @@ use child::Child;
 /// A child process: asyncio's `Process`.
 ///
 /// Its end is noticed and its exit status fetched whether or not anybody waits, so no zombie is left.
-/// Dropping the handle does not end the child: it goes on. It closes the pipes that are still in the
+/// Dropping the handle does not end the child, unless that was [asked for](Command::kill_on_drop): it goes on. It closes the pipes that are still in the
 /// handle, as for std's `Child`: the child sees the end of its input, and writing to a pipe that
 /// nobody reads is an error or a signal to it. A child that is there when its loop ends goes on as
 /// well, and a thread fetches its status then; asyncio since 3.12 kills it.
@@ -53,7 +55,22 @@ pub struct Process {
     pub stdout: Option<StreamReader>,
     /// What comes from it as errors, if that is.
     pub stderr: Option<StreamReader>,
+    handle: Handle,
+}
+
+/// Whose end is the handle's end.
+struct Handle {
     child: Rc<Child>,
+    kill_on_drop: bool,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.kill_on_drop {
+            // One that has ended is not there to be ended.
+            let _ = self.child.send_signal(Signal::KILL);
+        }
+    }
 }
 
 impl Process {
@@ -68,7 +85,12 @@ impl Process {
     /// ```
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.pid().as_raw_nonzero().get().unsigned_abs()
+        self.handle
+            .child
+            .pid()
+            .as_raw_nonzero()
+            .get()
+            .unsigned_abs()
     }
 
     /// How it ended, as asyncio says it: the exit code, or -N if it was ended by signal N. `None` as
@@ -84,7 +106,7 @@ impl Process {
     /// ```
     #[must_use]
     pub fn returncode(&self) -> Option<i32> {
-        let status = self.child.end()?.ok()?;
+        let status = self.handle.child.end()?.ok()?;
         status
             .code()
             .or_else(|| status.signal().map(|signal| -signal))
@@ -117,7 +139,7 @@ impl Process {
     /// # });
     /// ```
     pub async fn wait(&self) -> io::Result<ExitStatus> {
-        self.child.ended().await
+        self.handle.child.ended().await
     }
 
     /// Writes `input` to the child and closes its input, reads all of its output and of its errors,
@@ -199,9 +221,9 @@ impl Process {
     /// # });
     /// ```
     pub fn send_signal(&self, kind: SignalKind) -> io::Result<()> {
-        let signal = rustix::process::Signal::from_named_raw(kind.as_raw());
+        let signal = Signal::from_named_raw(kind.as_raw());
         let signal = signal.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.child.send_signal(signal)?)
+        Ok(self.handle.child.send_signal(signal)?)
     }
 
     /// Asks it to end (SIGTERM).

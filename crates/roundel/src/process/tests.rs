@@ -56,7 +56,7 @@ fn is_there(pid: Pid) -> bool {
 }
 
 fn waits_by_pidfd(process: &Process) -> bool {
-    process.child.is_by_pidfd()
+    process.handle.child.is_by_pidfd()
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn several_wait_for_one() {
 fn a_dropped_handle_s_child_goes_on_and_leaves_no_zombie() {
     both_ways(|| async {
         let mut child = shell("cat; echo end").await;
-        let pid = child.child.pid();
+        let pid = child.handle.child.pid();
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take());
         drop(child);
         for _ in 0..10 {
@@ -141,10 +141,91 @@ fn a_dropped_handle_s_child_goes_on_and_leaves_no_zombie() {
 }
 
 #[test]
+fn killed_on_drop_where_that_was_asked_for() {
+    both_ways(|| async {
+        let child = create_subprocess_exec("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop();
+        let mut child = child.await.unwrap();
+        // Held open, so that its end is not the end of its input.
+        let stdin = child.stdin.take();
+        let mut stdout = child.stdout.take().unwrap();
+        let noticed = Rc::clone(&child.handle.child);
+        drop(child);
+        assert_eq!(stdout.read(1).await.unwrap(), b"");
+        let status = noticed.ended().await.unwrap();
+        assert_eq!(status.signal(), Some(9));
+        drop(stdin);
+    });
+}
+
+#[test]
+fn killed_with_the_task_that_has_it_and_with_the_loop() {
+    for by_pidfd in [true, false] {
+        let child = run(async move {
+            REFUSED.set(!by_pidfd);
+            let left = Rc::new(Cell::new(None));
+            for the_loop_ends in [false, true] {
+                let known = Rc::clone(&left);
+                let task = create_task(async move {
+                    let child = create_subprocess_exec("sleep").arg("1000").kill_on_drop();
+                    let child = child.await.unwrap();
+                    known.set(Some(Rc::clone(&child.handle.child)));
+                    child.wait().await
+                });
+                turn().await;
+                if the_loop_ends {
+                    break;
+                }
+                task.cancel();
+                assert!(matches!(task.await, Err(Error::Cancelled)));
+                let child = left.take().unwrap();
+                assert_eq!(child.ended().await.unwrap().signal(), Some(9));
+            }
+            left.take().unwrap().pid()
+        });
+        REFUSED.set(false);
+        // By whoever fetches the status of children whose loop has gone.
+        while is_there(child) {
+            thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn one_that_has_ended_is_not_killed_on_drop() {
+    both_ways(|| async {
+        let child = create_subprocess_exec("true").kill_on_drop();
+        let child = child.await.unwrap();
+        let noticed = Rc::clone(&child.handle.child);
+        assert!(child.wait().await.unwrap().success());
+        drop(child);
+        assert!(noticed.ended().await.unwrap().success());
+    });
+}
+
+#[test]
+fn errors_come_with_the_output_in_their_order() {
+    both_ways(|| async {
+        let line = "for n in 1 2 3; do echo out$n; echo err$n >&2; done; cat >&2";
+        let child = create_subprocess_shell(line).stdin(Stdio::piped());
+        // Whatever was said before and after.
+        let child = child.stderr(Stdio::null()).stderr_to_stdout();
+        let mut child = child.stdout(Stdio::null()).await.unwrap();
+        assert!(child.stderr.is_none());
+        let (said, none) = child.communicate(Some(b"end")).await.unwrap();
+        assert_eq!(said, b"out1\nerr1\nout2\nerr2\nout3\nerr3\nend");
+        assert!(none.is_empty());
+        assert_eq!(child.returncode(), Some(0));
+    });
+}
+
+#[test]
 fn a_dropped_handle_closes_its_pipes() {
     both_ways(|| async {
         let child = shell("cat").await;
-        let pid = child.child.pid();
+        let pid = child.handle.child.pid();
         drop(child);
         while is_there(pid) {
             turn().await;
@@ -164,7 +245,7 @@ fn a_child_outlives_its_loop_and_leaves_no_zombie() {
                 let dropped = create_subprocess_shell("read line <&0 || exit 1");
                 let dropped = dropped.stdin(Stdio::null()).await.unwrap();
                 (
-                    [kept.child.pid(), dropped.child.pid()],
+                    [kept.handle.child.pid(), dropped.handle.child.pid()],
                     (refused, kept.returncode()),
                 )
             });
@@ -184,7 +265,7 @@ fn a_child_outlives_its_loop_and_leaves_no_zombie() {
 fn a_child_whose_task_was_cancelled_is_waited_for_all_the_same() {
     both_ways(|| async {
         let (kept, dropped) = (shell("read line; exit 5").await, shell("cat").await);
-        let pid = dropped.child.pid();
+        let pid = dropped.handle.child.pid();
         turn().await;
         let me = current_task();
         for task in all_tasks() {
@@ -387,7 +468,7 @@ fn a_status_that_somebody_else_has_fetched_is_an_error() {
     run(async {
         let child = shell("exit 3").await;
         assert!(waits_by_pidfd(&child));
-        let theirs = waitpid(Some(child.child.pid()), WaitOptions::empty()).unwrap();
+        let theirs = waitpid(Some(child.handle.child.pid()), WaitOptions::empty()).unwrap();
         assert_eq!(theirs.unwrap().1.exit_status(), Some(3));
         let error = child.wait().await.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(Errno::CHILD.raw_os_error()));
@@ -439,7 +520,7 @@ fn outside_of_a_loop_it_says_so() {
             .unwrap()
     });
     child.kill().unwrap();
-    let pid = child.child.pid();
+    let pid = child.handle.child.pid();
     drop(child);
     while is_there(pid) {
         thread::yield_now();
