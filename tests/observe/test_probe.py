@@ -6,6 +6,7 @@ import socket
 import pytest
 
 import roundel
+from kinds import extension
 from roundel import _locks
 
 pytestmark = pytest.mark.skipif(
@@ -74,6 +75,21 @@ def test_a_future_and_who_resolves_it(loop):
     lines = lines_of(loop, *tasks)
     assert f"parked t0 on Future {id(future)} held by -" in lines
     assert "woken t0 by t1" in lines
+
+
+def test_a_rust_future_by_its_name(loop):
+    probe = extension("bridge_probe", "tests/extension")
+
+    async def waits():
+        await probe.sleep(0.001)
+
+    tasks = [loop.create_task(waits()), loop.create_task(probe.unnamed(), name="no coroutine of Python's")]
+    loop.run_until_complete(asyncio.wait(tasks))
+    lines = lines_of(loop, *tasks)
+    assert "parked t0 on Foreign probe.sleep held by -" in lines
+    assert "woken t0 by -" in lines
+    # One that is ready at once is never parked.
+    assert not [line for line in lines if line.startswith("parked t1")]
 
 
 def test_a_callback_wakes_without_a_task(loop):

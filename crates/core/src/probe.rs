@@ -25,6 +25,9 @@ pub struct ObjectId(pub u64);
 pub struct Wait {
     /// The kind of thing.
     pub kind: WaitKind,
+    /// What is awaited, as its source calls it, where that is known: `Lock.acquire`, or the name of a
+    /// future in another language.
+    pub name: Option<&'static str>,
     /// Which one, where it has a name.
     pub object: Option<ObjectId>,
     /// The task that has it, where that is known: a lock's owner, an awaited task.
@@ -64,6 +67,8 @@ pub enum WaitKind {
     Connect,
     /// Work on another thread.
     Executor,
+    /// A future in another language, which only its name tells more of.
+    Foreign,
     /// Something else.
     Other,
 }

@@ -20,7 +20,7 @@ static RUST: Kind = Kind {
     },
     thrown,
     #[cfg(feature = "observe")]
-    observed: roundel_core::WaitKind::Future,
+    observed: roundel_core::WaitKind::Foreign,
     ..PLAIN
 };
 

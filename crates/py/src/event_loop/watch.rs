@@ -12,7 +12,7 @@ mod log {
     use std::os::fd::RawFd;
     use std::time::Duration;
 
-    use roundel_core::{Instant, Probe, Readiness, TaskId, TimerKey, Wait};
+    use roundel_core::{Instant, Probe, Readiness, TaskId, TimerKey, Wait, WaitKind};
 
     /// What happened, a line each.
     #[derive(Default)]
@@ -44,7 +44,10 @@ mod log {
             self.note(format!("end {}", task.0));
         }
         fn parked(&self, task: TaskId, wait: Wait) {
-            let object = wait.object.map_or(0, |object| object.0);
+            let object = match (wait.kind, wait.name) {
+                (WaitKind::Foreign, Some(name)) => name.to_owned(),
+                _ => wait.object.map_or(0, |object| object.0).to_string(),
+            };
             self.note(format!(
                 "parked {} on {:?} {object} held by {}",
                 task.0,

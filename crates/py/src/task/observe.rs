@@ -61,6 +61,7 @@ mod hooks {
             let (kind, object, holder) = sync::waited_for(native);
             let wait = Wait {
                 kind,
+                name: Some(native.qualname()),
                 object: Some(ObjectId(id(object.as_ref().unwrap_or(awaited)))),
                 holder: holder.map(TaskId),
             };
@@ -73,6 +74,7 @@ mod hooks {
             } else {
                 WaitKind::Future
             },
+            name: None,
             object: Some(ObjectId(id(awaited))),
             holder: is_task.then(|| TaskId(id(awaited))),
         };

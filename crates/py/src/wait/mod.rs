@@ -247,7 +247,7 @@ impl Wait {
     }
 
     /// As an `async def` would be called.
-    fn qualname(&self) -> &'static str {
+    pub fn qualname(&self) -> &'static str {
         self.foreign.name().unwrap_or(self.kind.qualname)
     }
 
