@@ -9,9 +9,12 @@ import asyncio
 import contextvars
 import gc
 import inspect
+import itertools
+import os
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import warnings
 from types import SimpleNamespace
@@ -50,6 +53,22 @@ class Twin:
             await asyncio.get_running_loop().create_future()
         finally:
             told("dropped")
+
+    @staticmethod
+    async def shell(line, given):
+        pipe, together = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
+        child = await asyncio.create_subprocess_shell(line, stdin=pipe, stdout=pipe, stderr=together)
+        said, _ = await child.communicate(given)
+        return said, child.returncode
+
+    @staticmethod
+    async def lasting_child(told):
+        child = await asyncio.create_subprocess_exec("sleep", "1000")
+        told(child.pid)
+        try:
+            await child.wait()
+        finally:
+            child.kill()
 
     @staticmethod
     async def fails(call, later):
@@ -192,17 +211,24 @@ def test_gives_way_and_goes_on_in_the_next_turn(way):
 
 def test_timers_of_many(way):
     async def main():
-        order = []
+        loop = asyncio.get_running_loop()
+        due, order = {}, []
 
         async def one(delay):
+            due[delay] = loop.time() + delay
             assert await way.probe.sleep(delay) >= delay
             order.append(delay)
 
         delays = [0.005, 0.001, 0.003, 0.002, 0.004]
-        await asyncio.gather(*map(one, delays))
-        return order
+        sleepers = asyncio.gather(*map(one, delays))
+        begun = loop.time()
+        await asyncio.sleep(0)
+        # What they took to begin, which may be long: who is due that much later comes later.
+        spread = loop.time() - begun
+        await sleepers
+        return all(due[first] <= due[second] + spread for first, second in itertools.pairwise(order)), sorted(order)
 
-    assert way.run(main()) == [0.001, 0.002, 0.003, 0.004, 0.005]
+    assert way.run(main()) == (True, [0.001, 0.002, 0.003, 0.004, 0.005])
 
 
 def test_gather_of_a_thousand(way):
@@ -593,7 +619,7 @@ except ImportError as error:
     print(error)
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "built with a roundel-bridge of interface 1, and the installed roundel has interface 2" in ended.stdout
+    assert "built with a roundel-bridge of interface 2, and the installed roundel has interface 3" in ended.stdout
 
 
 # --- what it shows -------------------------------------------------------------------------------------------
@@ -707,6 +733,68 @@ def test_the_loops_own_clock():
         assert loop.run_until_complete(main()) >= 3600
     finally:
         loop.close()
+
+
+# --- children ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_child_and_its_pipes(way):
+    async def main():
+        line = "echo tea; echo 'no cake' >&2; cat; exit 3"
+        assert await way.probe.shell(line, b"milk") == (b"tea\nno cake\nmilk", 3)
+        assert await way.probe.shell("kill -TERM $$", b"") == (b"", -15)
+        results = await asyncio.gather(*(way.probe.shell(f"cat; echo {n} >&2", bytes(100_000)) for n in range(5)))
+        return [said[100_000:] for said, _ in results]
+
+    assert way.run(main()) == [b"%d\n" % n for n in range(5)]
+
+
+def is_there(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("how", ["cancel", "timeout"])
+def test_a_child_ends_with_who_waits_for_it(way, how):
+    async def main():
+        pids = []
+        task = asyncio.ensure_future(way.probe.lasting_child(pids.append))
+        while not pids:
+            await asyncio.sleep(0)
+        assert is_there(*pids)
+        if how == "cancel":
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+        else:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(task, 0.001)
+        # Until somebody has fetched its status.
+        while is_there(*pids):
+            await asyncio.sleep(0.001)
+
+    way.run(main())
+
+
+def test_a_child_ends_with_the_loop(loop):
+    pids = []
+
+    async def main():
+        task = asyncio.ensure_future(bridge_probe.lasting_child(pids.append))
+        while not pids:
+            await asyncio.sleep(0)
+        return task
+
+    task = loop.run_until_complete(main())
+    loop.close()
+    while is_there(*pids):
+        time.sleep(0)
+    # Nobody steps it any more.
+    assert not task.done()
+    task._log_destroy_pending = False
 
 
 # --- threads ---------------------------------------------------------------------------------------------------------

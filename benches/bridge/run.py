@@ -38,6 +38,8 @@ SIDES = {
     "tokio, on roundel": ("with_tokio", "roundel", 0),
     "tokio, one worker, on asyncio": ("with_tokio", "asyncio", 1),
 }
+#: Nanoseconds.
+SMALLEST = 50
 LOOPS = {"asyncio": asyncio.new_event_loop, "roundel": roundel.new_event_loop}
 
 
@@ -170,9 +172,11 @@ def main() -> None:
             whole = medians[row, side, "python"]
             alone = "tokio, on asyncio" if side == "tokio, on roundel" else side
             bare = medians.get((row, alone, "bare"), 0.0)
+            # A crossing that is less than what two processes differ by is no divisor.
+            against = f"{(whole - bare) / own_crossing:.1f}" if own_crossing > SMALLEST else "-"
             print(
                 f"| {row} | {side} | {shown(whole)} | {shown(bare) if bare else '-'} | {shown(whole - bare)} "
-                f"| {whole / own:.1f} | {(whole - bare) / own_crossing:.1f} |"
+                f"| {whole / own:.1f} | {against} |"
             )
     if arguments.json:
         rows = [{"row": r, "side": s, "what": w, "ns": value} for (r, s, w), value in medians.items()]

@@ -4,8 +4,8 @@
 //! C. The extension module offers a [`Host`] in a capsule named [`CAPSULE`]; who takes it looks at the version first. The
 //! crate `roundel-bridge` is the other side, and nobody else has to know this.
 //!
-//! All functions are called attached to the interpreter, on the thread that runs the loop where not said otherwise. None
-//! unwinds: each side catches its own panics.
+//! All functions are called attached to the interpreter, on the thread that runs the loop where not said otherwise; a
+//! [`Bell`]'s are not. None unwinds: each side catches its own panics.
 
 #![no_std]
 
@@ -15,7 +15,7 @@ use core::ffi::{CStr, c_int, c_void};
 pub const CAPSULE: &CStr = c"roundel._roundel._bridge";
 
 /// Of what is declared here. Raised by whatever changes a type or a meaning; both sides must have the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A Python object: `PyObject *`.
 pub type Object = c_void;
@@ -46,7 +46,18 @@ pub struct Host {
     pub awaitable: unsafe extern "C" fn(future: *mut Future) -> *mut Object,
     /// The future of an awaitable that is parked can go on: its task resumes it in the next turn. Runs no Python code.
     pub wake: unsafe extern "C" fn(awaitable: *mut Object),
+    /// A bell, which belongs to the caller until [`Host::drop_bell`], however long the guest and its loop are there. Null
+    /// if the loop has closed.
+    pub bell: unsafe extern "C" fn(guest: *mut Object) -> *mut Bell,
+    /// Has [`GuestTable::turn`] called soon, if the loop is still there, and ends its sleep. From any thread, attached or
+    /// not; it asks for no lock.
+    pub ring: unsafe extern "C" fn(bell: *const Bell),
+    /// Gives it up. From any thread, attached or not.
+    pub drop_bell: unsafe extern "C" fn(bell: *mut Bell),
 }
+
+/// What other threads ring for a guest.
+pub type Bell = c_void;
 
 /// No time at all.
 pub const NEVER: u64 = u64::MAX;

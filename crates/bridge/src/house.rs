@@ -108,7 +108,7 @@ fn move_in(event_loop: LoopAddress) -> PyResult<Rc<House>> {
     let landlord = Landlord {
         seat: Rc::clone(&house.seat),
     };
-    let guest = Guest::new(Box::new(landlord))?;
+    let guest = Guest::new(Box::new(landlord));
     let _ = house.sender.set(guest.enter(roundel::running_loop));
     let _ = house.guest.set(guest);
     Ok(house)
@@ -213,5 +213,14 @@ impl Host for Landlord {
         if let Some(seat) = self.seat.get() {
             seat.wake(lodger);
         }
+    }
+
+    fn bell(&self) -> Box<dyn Fn() + Send + Sync> {
+        let bell = self.seat.get().and_then(Seat::bell);
+        Box::new(move || {
+            if let Some(bell) = &bell {
+                bell.ring();
+            }
+        })
     }
 }

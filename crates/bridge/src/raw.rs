@@ -155,6 +155,34 @@ impl Seat {
         // SAFETY: attached; the token is the awaitable's address, which is forgotten before that goes.
         attached(|_| unsafe { (known().wake)(lodger.0.as_ptr().cast()) });
     }
+
+    /// None if the loop has closed.
+    pub(crate) fn bell(self) -> Option<Bell> {
+        // SAFETY: as above; what is returned is ours.
+        NonNull::new(attached(|_| unsafe { (known().bell)(self.0.as_ptr()) })).map(Bell)
+    }
+}
+
+/// What other threads ring, for as long as they like.
+pub(crate) struct Bell(NonNull<abi::Bell>);
+
+// SAFETY: the table says that any thread may ring it and give it up.
+unsafe impl Send for Bell {}
+// SAFETY: as above, and several at once.
+unsafe impl Sync for Bell {}
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        // SAFETY: it is given up in `drop` only.
+        unsafe { (known().ring)(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        // SAFETY: nobody has it any more.
+        unsafe { (known().drop_bell)(self.0.as_ptr()) }
+    }
 }
 
 /// Moves in on a loop, which is alive.

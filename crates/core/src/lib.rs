@@ -96,7 +96,7 @@ pub use events::{Events, Interest, Mode, Readiness};
 // The worlds.
 pub use address::Address;
 #[cfg(all(unix, not(loom)))]
-pub use os::OsWorld;
+pub use os::{OsFiles, OsWorld};
 pub use virtual_world::VirtualWorld;
 pub use world::{Clock, FileKind, Net, Order, Pipes, Poll, World};
 

@@ -8,9 +8,9 @@
 //! of its own, say), and is told when one is due. To everything in here it is a task like others: it is
 //! [`current_task`](crate::current_task), `timeout` and `catch_cancelled` work in it, its waker may go to other threads.
 //!
-//! The trade: descriptors are watched by the host itself, so that a socket costs no second poll; what other threads send
-//! comes through a descriptor of the guest's own, which the host watches like any other, and that is one system call more
-//! than for a loop that sleeps by itself. In exchange the host need not know that there are threads.
+//! The trade: descriptors are watched by the host itself, and other threads ring the host's bell, so that neither costs a
+//! second poll, and a guest that has no sockets watches nothing. In exchange the host must have a bell that any thread may
+//! ring. Signals are the exception: for them the guest opens a poll of its own, when it first listens to one.
 
 use std::ptr::NonNull;
 
@@ -26,20 +26,17 @@ pub struct Token(pub NonNull<()>);
 #[cfg(not(loom))]
 mod here {
     use std::{
-        cell::{Cell, RefCell},
+        cell::{Cell, OnceCell, RefCell},
         convert::Infallible,
-        fmt,
-        io::{self, IoSlice},
-        mem::MaybeUninit,
-        os::fd::{AsRawFd, OwnedFd, RawFd},
+        fmt, io,
+        os::fd::{AsRawFd, RawFd},
         rc::{Rc, Weak},
         task::Poll,
         time::Duration,
     };
 
     use roundel_core::{
-        Address, Clock, Events, Instant, Interest, Loop, Mode, Net, Order, OsWorld, TurnError,
-        Waker,
+        Clock, Events, Instant, Interest, Loop, Mode, Order, OsFiles, OsWorld, TurnError, Waker,
     };
 
     use super::Token;
@@ -69,20 +66,54 @@ mod here {
         fn watch(&self, fd: RawFd, readable: bool, writable: bool) -> io::Result<()>;
         /// The lodger can go on: [`Lodger::resume`] is to be called soon.
         fn wake(&self, lodger: Token);
+        /// What has [`Guest::turn`] called soon, from whatever thread: it ends the host's sleep, if that sleeps. It may be
+        /// called when the guest and its host are gone, for nothing then. It is asked for once.
+        fn bell(&self) -> Box<dyn Fn() + Send + Sync>;
     }
 
     /// The world of a guest: sockets are the system's, time and readiness come from the host.
     pub(crate) struct GuestWorld {
-        os: OsWorld,
         host: Box<dyn Host>,
+        waker: Waker,
+        /// Where signals arrive, once there is one to listen to.
+        os: OnceCell<OsWorld>,
         /// What the host was asked for and has not done yet.
         turn_is_due: Cell<bool>,
         alarm: Cell<Option<Instant>>,
     }
 
     impl GuestWorld {
-        pub(crate) fn os(&self) -> &OsWorld {
-            &self.os
+        fn new(host: Box<dyn Host>) -> Self {
+            Self {
+                waker: Waker::new(host.bell()),
+                host,
+                os: OnceCell::new(),
+                turn_is_due: Cell::new(false),
+                alarm: Cell::new(None),
+            }
+        }
+
+        pub(crate) fn watch_signal(&self, signum: i32) -> io::Result<()> {
+            if self.os.get().is_none() {
+                let os = OsWorld::new()?;
+                self.host.watch(os.poll_fd().as_raw_fd(), true, false)?;
+                let _ = self.os.set(os);
+            }
+            match self.os.get() {
+                Some(os) => os.watch_signal(signum),
+                None => unreachable!("it was opened just now"),
+            }
+        }
+
+        pub(crate) fn unwatch_signal(&self, signum: i32) {
+            if let Some(os) = self.os.get() {
+                os.unwatch_signal(signum);
+            }
+        }
+
+        /// The descriptor by which the host hears of signals.
+        fn poll_fd(&self) -> Option<RawFd> {
+            self.os.get().map(|os| os.poll_fd().as_raw_fd())
         }
 
         pub(crate) fn host(&self) -> &dyn Host {
@@ -124,43 +155,17 @@ mod here {
             self.host.watch(fd, false, false)
         }
         fn wait(&self, _timeout: Option<Duration>, events: &mut Events) -> io::Result<()> {
-            self.os.wait(Some(Duration::ZERO), events)
+            match self.os.get() {
+                Some(os) => os.wait(Some(Duration::ZERO), events),
+                None => Ok(()),
+            }
         }
         fn waker(&self) -> Waker {
-            self.os.waker()
+            self.waker.clone()
         }
     }
 
-    impl Net for GuestWorld {
-        fn recv(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
-            self.os.recv(fd, buffer)
-        }
-        fn recv_uninit<'a>(
-            &self,
-            fd: RawFd,
-            room: &'a mut [MaybeUninit<u8>],
-        ) -> io::Result<&'a mut [u8]> {
-            self.os.recv_uninit(fd, room)
-        }
-        fn send(&self, fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
-            self.os.send(fd, bytes)
-        }
-        fn send_vectored(&self, fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-            self.os.send_vectored(fd, pieces)
-        }
-        fn recv_from(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
-            self.os.recv_from(fd, buffer)
-        }
-        fn send_to(&self, fd: RawFd, bytes: &[u8], to: &Address) -> io::Result<usize> {
-            self.os.send_to(fd, bytes, to)
-        }
-        fn accept(&self, fd: RawFd) -> io::Result<(OwnedFd, Address)> {
-            self.os.accept(fd)
-        }
-        fn shutdown_write(&self, fd: RawFd) -> io::Result<()> {
-            self.os.shutdown_write(fd)
-        }
-    }
+    impl OsFiles for GuestWorld {}
 
     impl Order for GuestWorld {}
 
@@ -206,27 +211,16 @@ mod here {
     impl Guest {
         /// A loop with nothing to do, on this host.
         ///
-        /// # Errors
-        ///
-        /// If the system has no file descriptors left.
-        ///
         /// ```
         /// use roundel::guest::{Guest, Host};
         ///
-        /// fn moved_in(host: impl Host + 'static) -> std::io::Result<Guest> {
+        /// fn moved_in(host: impl Host + 'static) -> Guest {
         ///     Guest::new(Box::new(host))
         /// }
         /// ```
-        pub fn new(host: Box<dyn Host>) -> io::Result<Self> {
-            let world = GuestWorld {
-                os: OsWorld::new()?,
-                host,
-                turn_is_due: Cell::new(false),
-                alarm: Cell::new(None),
-            };
-            world
-                .host
-                .watch(world.os.poll_fd().as_raw_fd(), true, false)?;
+        #[must_use]
+        pub fn new(host: Box<dyn Host>) -> Self {
+            let world = GuestWorld::new(host);
             let core = Core::new(World::Guest(world), None);
             core.event_loop().lie_down();
             core.set_away(true);
@@ -236,7 +230,7 @@ mod here {
                 guests.push(Rc::downgrade(&core));
             };
             GUESTS.with(all);
-            Ok(Self { core })
+            Self { core }
         }
 
         fn world(&self) -> &GuestWorld {
@@ -256,7 +250,7 @@ mod here {
             enter(&self.core, f)
         }
 
-        /// One turn, for which it has asked the host.
+        /// One turn, for which it has asked the host, or another thread by the bell.
         ///
         /// ```
         /// fn next_turn(guest: &roundel::guest::Guest) {
@@ -310,7 +304,7 @@ mod here {
         /// }
         /// ```
         pub fn reported(&self, fd: RawFd, writable: bool) {
-            if fd == self.world().os.poll_fd().as_raw_fd() {
+            if Some(fd) == self.world().poll_fd() {
                 return self.pass(true);
             }
             let side = if writable { Side::Write } else { Side::Read };
@@ -372,10 +366,10 @@ mod here {
             });
             let world = self.world();
             world.host.call_at(None);
-            // It fails only for what is closed.
-            let _ = world
-                .host
-                .watch(world.os.poll_fd().as_raw_fd(), false, false);
+            if let Some(fd) = world.poll_fd() {
+                // It fails only for what is closed.
+                let _ = world.host.watch(fd, false, false);
+            }
         }
     }
 

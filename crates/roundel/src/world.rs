@@ -90,7 +90,7 @@ impl World {
                 world.watch_signal(signum)
             }
             #[cfg(not(loom))]
-            Self::Guest(world) => world.os().watch_signal(signum),
+            Self::Guest(world) => world.watch_signal(signum),
             Self::Sim(_) => {
                 let _ = signum;
                 Err(io::ErrorKind::Unsupported.into())
@@ -105,9 +105,7 @@ impl World {
                 world.unwatch_signal(signum);
             }
             #[cfg(not(loom))]
-            Self::Guest(world) => {
-                world.os().unwatch_signal(signum);
-            }
+            Self::Guest(world) => world.unwatch_signal(signum),
             Self::Sim(_) => {
                 let _ = signum;
             }

@@ -12,13 +12,17 @@ use std::{
     },
     ptr::NonNull,
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     task::Poll,
     thread,
     time::Duration,
 };
 
 use roundel::{
-    Error, Instant,
+    Error, Instant, SignalKind,
     guest::{Guest, Host, Lodger, Token},
 };
 
@@ -30,6 +34,8 @@ struct Asked {
     alarm: Cell<Option<Instant>>,
     watched: RefCell<BTreeMap<RawFd, (bool, bool)>>,
     woken: RefCell<Vec<Token>>,
+    /// By other threads.
+    rings: Arc<AtomicU32>,
 }
 
 struct ByHand(Rc<Asked>);
@@ -55,6 +61,12 @@ impl Host for ByHand {
     fn wake(&self, lodger: Token) {
         self.0.woken.borrow_mut().push(lodger);
     }
+    fn bell(&self) -> Box<dyn Fn() + Send + Sync> {
+        let rings = Arc::clone(&self.0.rings);
+        Box::new(move || {
+            rings.fetch_add(1, Ordering::SeqCst);
+        })
+    }
 }
 
 struct House {
@@ -65,13 +77,13 @@ struct House {
 impl House {
     fn new() -> Self {
         let asked = Rc::new(Asked::default());
-        let guest = Guest::new(Box::new(ByHand(Rc::clone(&asked)))).unwrap();
+        let guest = Guest::new(Box::new(ByHand(Rc::clone(&asked))));
         Self { asked, guest }
     }
 
-    /// The descriptor that other threads ring.
-    fn bell(&self) -> RawFd {
-        *self.asked.watched.borrow().keys().next().unwrap()
+    /// How often other threads have rung since it was asked.
+    fn rings(&self) -> u32 {
+        self.asked.rings.swap(0, Ordering::SeqCst)
     }
 
     fn take_turns(&self) {
@@ -310,9 +322,55 @@ fn other_threads_ring() {
     wakers.borrow_mut().push(waker.clone());
     thread::spawn(move || waker.wake()).join().unwrap();
     assert!(house.asked.woken.borrow().is_empty());
-    house.guest.reported(house.bell(), false);
+    assert_eq!(house.rings(), 1);
+    house.guest.turn();
     assert_eq!(*house.asked.woken.borrow(), [token(3)]);
     assert!(step(&lodger).is_ready());
+    // Nothing of it was a descriptor's.
+    assert!(house.asked.watched.borrow().is_empty());
+}
+
+#[test]
+fn other_threads_ring_once_for_each_turn() {
+    let house = House::new();
+    let sender = house.guest.enter(roundel::running_loop);
+    let said = Arc::new(AtomicU32::new(0));
+    for round in 1..=2 {
+        for _ in 0..3 {
+            let (sender, said) = (sender.clone(), Arc::clone(&said));
+            let call = move || {
+                said.fetch_add(1, Ordering::SeqCst);
+            };
+            let sent = thread::spawn(move || sender.call_soon_threadsafe(call));
+            sent.join().unwrap().unwrap();
+        }
+        assert_eq!(house.rings(), 1);
+        house.guest.turn();
+        assert_eq!(said.load(Ordering::SeqCst), 3 * round);
+    }
+}
+
+#[test]
+fn signals_open_a_descriptor_when_there_is_one_to_listen_to() {
+    let house = House::new();
+    let lodger = house.guest.lodge(
+        async {
+            let signal = roundel::signal(SignalKind::SIGUSR2).unwrap();
+            signal.recv().await;
+        },
+        token(0),
+    );
+    assert!(house.asked.watched.borrow().is_empty());
+    assert!(step(&lodger).is_pending());
+    let fd = *house.asked.watched.borrow().keys().next().unwrap();
+    let this = rustix::process::getpid();
+    rustix::process::kill_process(this, rustix::process::Signal::USR2).unwrap();
+    house.guest.reported(fd, false);
+    assert_eq!(*house.asked.woken.borrow(), [token(0)]);
+    assert!(step(&lodger).is_ready());
+    drop(lodger);
+    house.guest.close();
+    assert!(house.asked.watched.borrow().is_empty());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "for one file of tests")]
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     future::{pending, poll_fn},
     rc::Rc,
@@ -14,6 +15,7 @@ use std::{
 };
 
 use pyo3::{exceptions::PyValueError, prelude::*};
+use roundel_bridge::roundel::process::{Stdio, create_subprocess_exec, create_subprocess_shell};
 use roundel_bridge::{
     enter, exception, into_awaitable, into_awaitable_named, into_awaitable_send, into_future,
     is_cancelled, roundel,
@@ -411,6 +413,30 @@ fn sendable(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     })
 }
 
+/// A line of the shell's: what it said, errors among it, and how it ended.
+#[pyfunction]
+fn shell(py: Python<'_>, line: String, input: Vec<u8>) -> PyResult<Bound<'_, PyAny>> {
+    into_awaitable_named(py, "probe.shell", async move {
+        let child = create_subprocess_shell(line).stdin(Stdio::piped());
+        let mut child = child.stderr_to_stdout().await?;
+        let (said, _) = child.communicate(Some(&input)).await?;
+        PyResult::Ok((Cow::<[u8]>::Owned(said), child.returncode()))
+    })
+}
+
+/// Waits for a child that does not end by itself, and is not to outlive the wait. Tells its number.
+#[pyfunction]
+fn lasting_child<'py>(py: Python<'py>, told: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let told = told.unbind();
+    into_awaitable_named(py, "probe.lasting_child", async move {
+        let child = create_subprocess_exec("sleep").arg("1000").kill_on_drop();
+        let child = child.await?;
+        Python::attach(|py| told.call1(py, (child.pid(),)))?;
+        child.wait().await?;
+        PyResult::Ok(())
+    })
+}
+
 #[pyfunction]
 fn task_names(py: Python<'_>) -> PyResult<Vec<String>> {
     enter(py, || {
@@ -427,6 +453,8 @@ fn bridge_probe(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for function in [
         wrap_pyfunction!(ready, module)?,
         wrap_pyfunction!(unnamed, module)?,
+        wrap_pyfunction!(shell, module)?,
+        wrap_pyfunction!(lasting_child, module)?,
         wrap_pyfunction!(sleep, module)?,
         wrap_pyfunction!(passes, module)?,
         wrap_pyfunction!(never, module)?,

@@ -146,6 +146,12 @@ impl OsWorld {
     }
 }
 
+/// A world whose sockets and pipes are the operating system's: it has [`Net`](crate::Net) and [`Pipes`](crate::Pipes) by
+/// saying so, since neither needs anything of a world's own.
+pub trait OsFiles {}
+
+impl OsFiles for OsWorld {}
+
 impl Clock for OsWorld {
     fn now(&self) -> Instant {
         shown_by(ClockId::Monotonic)

@@ -14,7 +14,7 @@ use rustix::{
     },
 };
 
-use super::{OsWorld, fd};
+use super::{OsFiles, OsWorld, fd};
 use crate::{address::Address, world::Net};
 
 /// A peer that has gone is an error here, not the end of the process. Apple's systems have no such
@@ -27,7 +27,7 @@ const SEND: SendFlags = SendFlags::empty();
 /// How many pieces one system call takes: IOV_MAX, on all systems that are likely.
 const MOST_PIECES: usize = 1024;
 
-impl Net for OsWorld {
+impl<W: OsFiles> Net for W {
     fn recv(&self, fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
         let (received, _) = net::recv(fd::borrow(fd)?, buffer, RecvFlags::empty())?;
         Ok(received)

@@ -10,13 +10,13 @@ use rustix::{
     io::{ioctl_fionbio, read, write, writev},
 };
 
-use super::{OsWorld, fd};
+use super::{OsFiles, fd};
 use crate::world::{FileKind, Pipes};
 
 /// How many pieces one system call takes: IOV_MAX, on all systems that are likely.
 const MOST_PIECES: usize = 1024;
 
-impl Pipes for OsWorld {
+impl<W: OsFiles> Pipes for W {
     fn kind(&self, fd: RawFd) -> io::Result<FileKind> {
         let stat = fs::fstat(fd::borrow(fd)?)?;
         Ok(match FileType::from_raw_mode(stat.st_mode) {

@@ -10,15 +10,17 @@
 
 mod awaitable;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use roundel_core::{Clock as _, Instant, Mode, TimerKey};
+use roundel_core::{Clock as _, Instant, Mode, TimerKey, Waker};
 
 use crate::event_loop::{Callback, Home, Kernel, LoopCore};
 use crate::ffi::guest::{self as table, Link};
@@ -45,6 +47,7 @@ pub struct Guest {
     link: Link,
     home: Home,
     alarm: Cell<Option<TimerKey>>,
+    bell: OnceCell<Arc<Bell>>,
 }
 
 static CLASS: Class = Class::new();
@@ -67,6 +70,26 @@ impl Native for Guest {
     }
 }
 
+/// What other threads, without the interpreter, ask for a guest's turn by.
+pub struct Bell {
+    rung: AtomicBool,
+    waker: Waker,
+}
+
+impl Bell {
+    /// Asks for a turn. The loop looks at the flag after each wait and before each turn, so whoever finds it awake is heard
+    /// as well.
+    pub fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether there is to be one.
+    fn take(&self) -> bool {
+        self.rung.load(Ordering::Relaxed) && self.rung.swap(false, Ordering::Acquire)
+    }
+}
+
 /// The guests of one loop.
 #[derive(Default)]
 pub struct Guests(RefCell<Vec<Obj>>);
@@ -76,6 +99,24 @@ impl Guests {
     pub fn traverse(&self, visitor: &mut Visitor<'_>) {
         if let Ok(guests) = self.0.try_borrow() {
             guests.iter().for_each(|guest| visitor.object(guest));
+        }
+    }
+
+    /// Makes the turns ready that other threads have asked for.
+    #[inline]
+    pub fn hear(&self, py: Python<'_>, kernel: &Kernel) {
+        if !self.0.borrow().is_empty() {
+            self.hear_each(py, kernel);
+        }
+    }
+
+    fn hear_each(&self, py: Python<'_>, kernel: &Kernel) {
+        for guest in &*self.0.borrow() {
+            let rung = This::<Guest>::exact(py, guest)
+                .is_some_and(|guest| guest.bell.get().is_some_and(|bell| bell.take()));
+            if rung {
+                kernel.call_soon(Callback::Guest(guest.clone(), Asked::Turn));
+            }
         }
     }
 
@@ -107,7 +148,7 @@ pub fn join(py: Python<'_>, event_loop: &Obj, link: Link) -> PyResult<Obj> {
             let guest = Guest {
                 link,
                 home: Home::ours(event_loop),
-                alarm: Cell::new(None),
+                ..Guest::default()
             };
             let guest = class::create(py, guest)?;
             event_loop.guests.0.borrow_mut().push(guest.clone());
@@ -151,6 +192,20 @@ pub fn call_at(guest: This<'_, Guest>, when: Option<u64>) -> PyResult<()> {
     });
     drop(before);
     Ok(())
+}
+
+/// What other threads ring for it; None if the loop has closed.
+pub fn bell(guest: This<'_, Guest>) -> Option<Arc<Bell>> {
+    let made = |kernel: &Kernel| {
+        let bell = guest.bell.get_or_init(|| {
+            Arc::new(Bell {
+                rung: AtomicBool::new(false),
+                waker: kernel.waker(),
+            })
+        });
+        Arc::clone(bell)
+    };
+    on_kernel(guest, made)
 }
 
 /// It wants a descriptor to be watched for these, and for nothing else. What somebody else watches it for stays.

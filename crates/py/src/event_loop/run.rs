@@ -44,6 +44,7 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
     let mut slept = false;
     let mut tidied = Ok(());
     let mut asked = ask_own_clock(this, &kernel);
+    this.guests.hear(py, &kernel);
     if asked.is_ok() {
         let outcome = kernel.turn(
             |world, timeout, events| {
@@ -55,6 +56,7 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
                 tidied = end_row(this);
                 let outcome = gil::released(py, || world.wait(timeout, events));
                 asked = ask_own_clock(this, &kernel);
+                this.guests.hear(py, &kernel);
                 outcome
             },
             |callback| {

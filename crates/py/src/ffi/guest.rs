@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::os::fd::RawFd;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::{slice, str};
 
 use pyo3::ffi;
@@ -17,7 +18,7 @@ use roundel_abi as abi;
 use super::border;
 use super::class::This;
 use super::obj::Obj;
-use crate::bridge::{self, Guest};
+use crate::bridge::{self, Bell, Guest};
 use crate::wait::Wait;
 
 /// A future of an extension's, which is dropped with this.
@@ -223,6 +224,9 @@ static HOST: abi::Host = abi::Host {
     watch,
     awaitable,
     wake,
+    bell,
+    ring,
+    drop_bell,
 };
 
 /// Runs `body`; an exception, or a panic as one, is left for the caller to find, with `failed`.
@@ -323,6 +327,26 @@ unsafe extern "C" fn wake(awaitable: *mut abi::Object) {
     if let Err(error) = outcome {
         border::unraisable(py, error, &wait);
     }
+}
+
+unsafe extern "C" fn bell(guest: *mut abi::Object) -> *mut abi::Bell {
+    let taken = |guest: This<'_, Guest>| {
+        let bell = bridge::bell(guest).map(Arc::into_raw);
+        Ok(bell.map_or(ptr::null_mut(), |bell| bell.cast_mut().cast()))
+    };
+    // SAFETY: as above.
+    unsafe { on_guest(guest, ptr::null_mut(), taken) }
+}
+
+/// Neither this nor the next panics: a flag, and a write to a descriptor.
+unsafe extern "C" fn ring(bell: *const abi::Bell) {
+    // SAFETY: the caller's promise: a bell that was not given up, which any thread may look at.
+    unsafe { (*bell.cast::<Bell>()).ring() }
+}
+
+unsafe extern "C" fn drop_bell(bell: *mut abi::Bell) {
+    // SAFETY: the caller's promise: a bell that was not given up, and is here.
+    drop(unsafe { Arc::from_raw(bell.cast_const().cast::<Bell>()) });
 }
 
 /// Puts the capsule with the table into the module.

@@ -81,7 +81,7 @@ impl Pipes for World {
             #[cfg(not(loom))]
             Self::Os(world) => world.kind(fd),
             #[cfg(not(loom))]
-            Self::Guest(world) => world.os().kind(fd),
+            Self::Guest(world) => world.kind(fd),
             Self::Sim(_) => none(fd),
         }
     }
@@ -91,7 +91,7 @@ impl Pipes for World {
             #[cfg(not(loom))]
             Self::Os(world) => world.set_nonblocking(fd),
             #[cfg(not(loom))]
-            Self::Guest(world) => world.os().set_nonblocking(fd),
+            Self::Guest(world) => world.set_nonblocking(fd),
             Self::Sim(_) => none(fd),
         }
     }
@@ -101,7 +101,7 @@ impl Pipes for World {
             #[cfg(not(loom))]
             Self::Os(world) => world.read(fd, buffer),
             #[cfg(not(loom))]
-            Self::Guest(world) => world.os().read(fd, buffer),
+            Self::Guest(world) => world.read(fd, buffer),
             Self::Sim(_) => none((fd, buffer)),
         }
     }
@@ -111,7 +111,7 @@ impl Pipes for World {
             #[cfg(not(loom))]
             Self::Os(world) => world.write(fd, bytes),
             #[cfg(not(loom))]
-            Self::Guest(world) => world.os().write(fd, bytes),
+            Self::Guest(world) => world.write(fd, bytes),
             Self::Sim(_) => none((fd, bytes)),
         }
     }
@@ -121,7 +121,7 @@ impl Pipes for World {
             #[cfg(not(loom))]
             Self::Os(world) => world.write_vectored(fd, pieces),
             #[cfg(not(loom))]
-            Self::Guest(world) => world.os().write_vectored(fd, pieces),
+            Self::Guest(world) => world.write_vectored(fd, pieces),
             Self::Sim(_) => none((fd, pieces)),
         }
     }
