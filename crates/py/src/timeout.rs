@@ -251,11 +251,11 @@ fn reschedule(this: This<'_, TimeoutCore>, args: Args<'_>) -> PyResult<Obj> {
 static ENTER: Kind = Kind {
     qualname: "Timeout.__aenter__",
     begin: |wait| {
-        let owner = wait.owner.get_or_none(wait.py());
-        match This::<TimeoutCore>::instance(wait.py(), &owner) {
-            Some(this) => enter(this),
-            None => Ok(Next::Return(owner)),
+        let owner = wait.owner.take().unwrap_or_else(|| Obj::none(wait.py()));
+        if let Some(this) = This::<TimeoutCore>::instance(wait.py(), &owner) {
+            enter(this)?;
         }
+        Ok(Next::Return(owner))
     },
     ..PLAIN
 };
@@ -264,16 +264,17 @@ static EXIT: Kind = Kind {
     qualname: "Timeout.__aexit__",
     begin: |wait| {
         let py = wait.py();
-        let owner = wait.owner.get_or_none(py);
-        if let Some(this) = This::<TimeoutCore>::instance(py, &owner) {
-            exit(this, wait.value.get())?;
+        if let Some(owner) = wait.owner.take()
+            && let Some(this) = This::<TimeoutCore>::instance(py, &owner)
+        {
+            exit(this, wait.value.take())?;
         }
         Ok(Next::Return(Obj::none(py)))
     },
     ..PLAIN
 };
 
-fn enter(this: This<'_, TimeoutCore>) -> PyResult<Next> {
+fn enter(this: This<'_, TimeoutCore>) -> PyResult<()> {
     let py = this.py();
     if this.state.get() != State::Created {
         return Err(PyRuntimeError::new_err("Timeout has already been entered"));
@@ -287,8 +288,7 @@ fn enter(this: This<'_, TimeoutCore>) -> PyResult<Next> {
     this.state.set(State::Entered);
     this.cancelling.set(any::cancelling(py, &task)?);
     this.task.set(task);
-    arm(this, event_loop)?;
-    Ok(Next::Return(this.object()))
+    arm(this, event_loop)
 }
 
 /// `raised` is the class and the value of the exception that leaves the block, if one does.
@@ -461,15 +461,16 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             reschedule,
             c"reschedule($self, when)\n--\n\nSet another deadline, or None for none.",
         )
-        .coroutine(
+        .block_end(
             "Timeout.__aenter__",
             |this, args| {
                 args.parse(this.py(), &NOTHING)?;
                 Wait::create(this.py(), &ENTER, Some(this.object()), None)
             },
+            |_this| Some(&ENTER),
             "Set the timer.",
         )
-        .coroutine(
+        .block_end(
             "Timeout.__aexit__",
             |this, args| {
                 let py = this.py();
@@ -483,6 +484,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 };
                 Wait::create(py, &EXIT, Some(this.object()), raised)
             },
+            |_this| Some(&EXIT),
             "Cancel the timer; if it has cancelled the task, raise TimeoutError in that cancellation's place.",
         )
         .property(

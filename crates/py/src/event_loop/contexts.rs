@@ -48,6 +48,12 @@ impl Contexts {
     /// Leaves what the last step has left entered.
     #[inline]
     pub fn leave(&self) {
+        if self.stays.get() != Stays::None {
+            self.leave_now();
+        }
+    }
+
+    fn leave_now(&self) {
         let left = match self.stays.take() {
             Stays::None => return,
             Stays::Working => self.working.get(),
@@ -56,6 +62,8 @@ impl Contexts {
         if let Some(context) = left {
             drop(Entered::again(&context));
         }
+        // With a context of its own entered it may have been kept for the next, without anybody who had it.
+        self.tidy();
     }
 
     /// A copy of the current context, never to be entered. `None` if sharing it is not possible.
@@ -107,9 +115,20 @@ impl Contexts {
     /// To be called when something has run: forgets the snapshot with the last who had it.
     #[inline]
     pub fn tidy(&self) {
-        if self.snapshot.is_unique() {
+        if self.snapshot.is_unique() && !self.is_in_own_with_snapshot() {
             self.forget();
         }
+    }
+
+    /// Whether the context that is entered keeps alive all that the snapshot does, since it has the same content.
+    fn is_in_own_with_snapshot(&self) -> bool {
+        self.stays.get() == Stays::Own
+            && match (self.own.get(), self.snapshot.get(), context::places()) {
+                (Some(own), Some(snapshot), Some(places)) => {
+                    places.have_same_content(&own, &snapshot)
+                }
+                (_, _, _) => false,
+            }
     }
 
     /// The loop is about to sleep: what is only kept to be used again goes.

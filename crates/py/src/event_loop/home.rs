@@ -77,18 +77,23 @@ impl Home {
         This::<LoopCore>::instance(py, &object).map(use_it)
     }
 
-    /// Views the loop, which the caller holds, if it is ours.
+    /// The same without counting a reference to the loop: for what runs no Python code.
     #[inline]
-    pub fn view<'a>(&self, py: Python<'a>, event_loop: &'a Obj) -> Option<This<'a, LoopCore>> {
+    pub fn with_lent<R>(
+        &self,
+        py: Python<'_>,
+        use_it: impl FnOnce(This<'_, LoopCore>) -> R,
+    ) -> Option<R> {
         if self.0.mark() & OURS == 0 {
             return None;
         }
-        This::instance(py, event_loop)
+        let object = self.0.lend()?;
+        This::<LoopCore>::instance(py, &object).map(use_it)
     }
 
     /// Whether the loop is in debug mode.
     pub fn debug(&self, py: Python<'_>) -> PyResult<bool> {
-        if let Some(debug) = self.with_ours(py, |event_loop| event_loop.debug.get()) {
+        if let Some(debug) = self.with_lent(py, |event_loop| event_loop.debug.get()) {
             return Ok(debug);
         }
         call::call_method(py, &self.object(py)?, intern!(py, "get_debug"), [])?

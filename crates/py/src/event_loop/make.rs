@@ -64,7 +64,7 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
     builder
         .no_args(
             c"create_future",
-            |this| Future::create(this.py(), Home::ours(this)),
+            Future::create_on,
             c"create_future($self, /)\n--\n\nA pending Future of this loop.",
         )
         .method(

@@ -1,5 +1,6 @@
 //! Running the loop: the turn, with the interpreter released while it sleeps, and what each callback means.
 
+use std::io;
 use std::time::Duration;
 
 use pyo3::intern;
@@ -39,47 +40,67 @@ fn run_once(this: This<'_, LoopCore>) -> PyResult<()> {
 
 /// One pass.
 fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
-    let py = this.py();
     let kernel = this.kernel()?;
-    let mut slept = false;
-    let mut tidied = Ok(());
-    let mut asked = ask_own_clock(this, &kernel);
-    this.guests.hear(py, &kernel);
-    if asked.is_ok() {
-        let outcome = kernel.turn(
-            |world, timeout, events| {
-                if timeout == Some(Duration::ZERO) || this.stopping.get() {
-                    return world.wait(Some(Duration::ZERO), events);
-                }
-                slept = true;
-                this.contexts.rest();
-                tidied = end_row(this);
-                let outcome = gil::released(py, || world.wait(timeout, events));
-                asked = ask_own_clock(this, &kernel);
-                this.guests.hear(py, &kernel);
-                outcome
-            },
-            |callback| {
-                let outcome = run(this, &callback);
-                drop(callback);
-                this.contexts.tidy();
-                outcome
-            },
-        );
-        match outcome {
-            Ok(()) => {}
-            Err(TurnError::Callback(error)) => return Err(error),
-            // A signal: its handler runs here, as after any interrupted system call in Python.
-            Err(TurnError::Io(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(TurnError::Io(error)) => return Err(stdlib::os_error(py, &error)),
-        }
+    if this.own_clock.get() {
+        ask_own_clock(this, &kernel)?;
     }
-    asked?;
-    tidied?;
-    if slept {
-        gil::check_signals(py)
-    } else {
-        Ok(())
+    this.guests.hear(this.py(), &kernel);
+    let mut slept: Option<PyResult<()>> = None;
+    let outcome = kernel.turn(
+        |world, timeout, events| {
+            if timeout == Some(Duration::ZERO) || this.stopping.get() {
+                return world.wait(Some(Duration::ZERO), events);
+            }
+            let (outcome, around) = sleep(this, &kernel, || world.wait(timeout, events));
+            slept = Some(around);
+            outcome
+        },
+        |callback| {
+            let outcome = run(this, &callback);
+            drop(callback);
+            this.contexts.tidy();
+            outcome
+        },
+    );
+    match (outcome, slept) {
+        (Ok(()), None) => Ok(()),
+        (outcome, slept) => woken(this, outcome, slept),
+    }
+}
+
+/// Lets other threads run while `wait` sleeps. What that came to, and what was done around it.
+#[inline(never)]
+fn sleep(
+    this: This<'_, LoopCore>,
+    kernel: &Kernel,
+    wait: impl FnOnce() -> io::Result<()>,
+) -> (io::Result<()>, PyResult<()>) {
+    this.contexts.rest();
+    let tidied = end_row(this);
+    let outcome = gil::released(this.py(), wait);
+    let asked = ask_own_clock(this, kernel);
+    this.guests.hear(this.py(), kernel);
+    (outcome, asked.and(tidied))
+}
+
+/// The end of a turn that has slept or failed. A signal's handler runs here, as after any interrupted system call in
+/// Python.
+#[inline(never)]
+fn woken(
+    this: This<'_, LoopCore>,
+    outcome: Result<(), TurnError<PyErr>>,
+    slept: Option<PyResult<()>>,
+) -> PyResult<()> {
+    let py = this.py();
+    match outcome {
+        Ok(()) => {}
+        Err(TurnError::Callback(error)) => return Err(error),
+        Err(TurnError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+        Err(TurnError::Io(error)) => return Err(stdlib::os_error(py, &error)),
+    }
+    match slept {
+        Some(around) => around.and_then(|()| gil::check_signals(py)),
+        None => Ok(()),
     }
 }
 
@@ -95,11 +116,42 @@ fn ask_own_clock(this: This<'_, LoopCore>, kernel: &Kernel) -> PyResult<()> {
     Ok(())
 }
 
-/// One callback. In debug mode a slow one is named in the log.
+/// One callback.
+#[inline(always)]
 fn run(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
-    if !this.debug.get() {
-        return dispatch(this, callback);
+    if this.debug.get() {
+        return run_timed(this, callback);
     }
+    match callback {
+        Callback::Step(task) | Callback::Wakeup(task) => run_task(this, callback, task),
+        Callback::Handle(_)
+        | Callback::Due(_)
+        | Callback::Told(..)
+        | Callback::Start(_)
+        | Callback::Readable(_)
+        | Callback::Guest(..) => dispatch(this, callback),
+    }
+}
+
+/// A task goes on.
+#[inline(always)]
+fn run_task(this: This<'_, LoopCore>, callback: &Callback, task: &Obj) -> PyResult<()> {
+    this.step_in_turn.set(true);
+    let is_woken = matches!(callback, Callback::Wakeup(_));
+    let outcome = border::catch(|| match This::<Task>::instance(this.py(), task) {
+        Some(task) if is_woken => task::run_wakeup(task, this),
+        Some(task) => task::run_step(task, this),
+        None => Ok(()),
+    });
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(error) => failed(this, callback, error),
+    }
+}
+
+/// In debug mode a slow callback is named in the log.
+#[inline(never)]
+fn run_timed(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     let py = this.py();
     if let Callback::Handle(handle) = callback {
         if This::<Handle>::instance(py, handle).is_some_and(|handle| handle.is_cancelled()) {
@@ -108,7 +160,15 @@ fn run(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
         this.current_handle.set(handle.clone());
     }
     let start = time(this)?;
-    let outcome = dispatch(this, callback);
+    let outcome = match callback {
+        Callback::Step(task) | Callback::Wakeup(task) => run_task(this, callback, task),
+        Callback::Handle(_)
+        | Callback::Due(_)
+        | Callback::Told(..)
+        | Callback::Start(_)
+        | Callback::Readable(_)
+        | Callback::Guest(..) => dispatch(this, callback),
+    };
     this.current_handle.set(None);
     outcome?;
     let took = time(this)? - start;
@@ -122,39 +182,42 @@ fn run(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     Ok(())
 }
 
+/// Anything but a step.
 fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     let py = this.py();
     let object = callback.object();
-    let is_step = matches!(callback, Callback::Step(_) | Callback::Wakeup(_));
-    this.step_in_turn.set(is_step);
-    if !is_step {
-        end_row(this)?;
+    this.step_in_turn.set(false);
+    if let Callback::Handle(handle) = callback
+        && let Some(handle) = This::<Handle>::instance(py, handle)
+        && let Some(outcome) = Handle::run_aside(handle, this)
+    {
+        return outcome.or_else(|error| failed(this, callback, error));
     }
+    end_row(this)?;
     let outcome = border::catch(|| match callback {
         Callback::Handle(_) => match This::<Handle>::instance(py, object) {
             Some(handle) => Handle::run(handle, this),
             None => Ok(()),
         },
-        Callback::Step(_) => {
-            This::<Task>::instance(py, object).map_or(Ok(()), |task| task::run_step(task, this))
-        }
-        Callback::Wakeup(_) => {
-            This::<Task>::instance(py, object).map_or(Ok(()), |task| task::run_wakeup(task, this))
-        }
+        // These are in a row, and not here.
+        Callback::Step(_) | Callback::Wakeup(_) => run_task(this, callback, object),
         Callback::Due(_) => alarm::ring(py, object),
         Callback::Told(_, done) => listener::tell(py, object, done),
         Callback::Start(_) => transport::start(py, object),
         Callback::Readable(_) => transport::readable(py, object),
         Callback::Guest(_, asked) => bridge::run(py, object, *asked),
     });
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(error) if task::ends_the_run(py, &error) => Err(error),
-        Err(error) => {
-            this.contexts.leave();
-            report(this, callback, error)
-        }
+    outcome.or_else(|error| failed(this, callback, error))
+}
+
+/// An error of a callback: a `KeyboardInterrupt` or `SystemExit` ends the run, any other is reported.
+#[cold]
+fn failed(this: This<'_, LoopCore>, callback: &Callback, error: PyErr) -> PyResult<()> {
+    if task::ends_the_run(this.py(), &error) {
+        return Err(error);
     }
+    this.contexts.leave();
+    report(this, callback, error)
 }
 
 /// What is left over here did not come from user code called by a handle: a step that could not be made, or a bug.

@@ -12,7 +12,7 @@ use crate::stdlib;
 /// Pushes a callback if the loop is ours and nobody has put a `call_soon` of their own in front of it. False means that
 /// [`foreign`] must be used. `RuntimeError` if the loop is closed or, in debug mode, another thread's.
 pub fn push(py: Python<'_>, home: &Home, callback: impl FnOnce() -> Callback) -> PyResult<bool> {
-    let pushed = home.with_ours(py, |event_loop| push_on(event_loop, callback));
+    let pushed = home.with_lent(py, |event_loop| push_on(event_loop, callback));
     pushed.unwrap_or(Ok(false))
 }
 

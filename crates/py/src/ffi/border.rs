@@ -17,6 +17,7 @@ use super::class::{self, Native, This};
 use super::coroutine::Resumed;
 use super::function::CoroutineFunction;
 use super::obj::Obj;
+use crate::wait::{Kind, Wait};
 
 pyo3::create_exception!(
     roundel._roundel,
@@ -443,6 +444,15 @@ pub(super) unsafe extern "C" fn call_bound(
         let (Some(function), Some(instance)) = (this.function.take(), this.instance.take()) else {
             return not_callable(callable, args, count, names);
         };
+        if let Some(end) = This::<CoroutineFunction>::new(py, function.as_ptr()).end()
+            && names.is_null()
+            && ffi::PyVectorcall_NARGS(count) as usize == end.arguments
+            && (0..end.arguments).all(|index| *args.add(index) == ffi::Py_None())
+            && let Some(kind) = (end.kind)(py, instance.as_ptr())
+        {
+            class::turn_into::<BoundCoroutine, _>(callable, Wait::at(kind, instance));
+            return Obj::from_borrowed(callable).into_ptr();
+        }
         let (result, taken) = class::offer::<BoundCoroutine, _>(callable, || {
             call_with(&function, &instance, args, count, names)
         });
@@ -492,6 +502,26 @@ unsafe fn call_with(
         all.extend_from_slice(std::slice::from_raw_parts(args, positional + named));
         call(function, all.as_ptr(), positional + 1, names)
     }
+}
+
+/// [`End::kind`](super::function::End).
+///
+/// # Safety
+/// A valid object, which the caller keeps alive.
+pub(super) unsafe fn kind_of_end<T: Native, K>(
+    py: Python<'_>,
+    instance: *mut ffi::PyObject,
+) -> Option<&'static Kind>
+where
+    K: for<'a> Fn(This<'a, T>) -> Option<&'static Kind> + Copy,
+{
+    // SAFETY: the class is looked at; the rest is the caller's promise.
+    let this = unsafe {
+        T::class()
+            .is_class_of(instance)
+            .then(|| This::<T>::new(py, instance))?
+    };
+    catch(|| Ok(conjure::<K>()(this))).unwrap_or_default()
 }
 
 /// What an instance that was made without a function calls.

@@ -21,6 +21,7 @@ use super::class::{Class, Native, This, allocate_from_python, clear, dealloc, fi
 use super::coroutine::Resumed;
 use super::function::CoroutineFunction;
 use super::obj::{Obj, Slot};
+use crate::wait::Kind;
 
 /// What a setter was given; `AttributeError` for `del`.
 pub fn given(value: Option<Obj>) -> PyResult<Obj> {
@@ -143,6 +144,25 @@ impl<T: Native> Builder<T> {
     {
         let function = CoroutineFunction::of_class::<T, F>(qualname, function, doc);
         self.coroutines.push(function);
+        self
+    }
+
+    /// Adds `__aenter__` or `__aexit__`: a coroutine method of which it can be said, of an instance, what kind of wait
+    /// `async with` is given by it. That is asked instead of calling it where nobody else has bound it, and, for
+    /// `__aexit__`, where no exception leaves the block; `None` if it has to be called all the same.
+    pub fn block_end<F, K>(
+        mut self,
+        qualname: &'static str,
+        function: F,
+        kind: K,
+        doc: &'static str,
+    ) -> Self
+    where
+        F: for<'a> Fn(This<'a, T>, Args<'a>) -> PyResult<Obj> + Copy,
+        K: for<'a> Fn(This<'a, T>) -> Option<&'static Kind> + Copy,
+    {
+        let function = CoroutineFunction::of_class::<T, F>(qualname, function, doc);
+        self.coroutines.push(function.with_kind::<T, K>(kind));
         self
     }
 

@@ -259,6 +259,12 @@ impl<'a, T> This<'a, T> {
         self.object
     }
 
+    /// Whether there are weak references to the object.
+    pub fn has_weak_references(&self) -> bool {
+        // SAFETY: a valid object.
+        unsafe { has_weak_references(self.object) }
+    }
+
     /// The object lent to pyo3.
     pub fn bind(&self) -> Bound<'a, PyAny> {
         self.object().into_bound(self.py)
@@ -397,15 +403,28 @@ pub fn create_from<From: Native, To: Native>(py: Python<'_>, value: To) -> PyRes
         {
             return create(py, value);
         }
+        turn_into::<From, To>(offered, value);
+        Ok(Obj::from_borrowed(offered))
+    }
+}
+
+/// Makes an instance of exactly `From`'s class one of `To`'s, with another value.
+///
+/// # Safety
+/// As for [`offer`]; and `From` [may become](may_become) `To`.
+#[inline(always)]
+pub(super) unsafe fn turn_into<From: Native, To: Native>(object: *mut ffi::PyObject, value: To) {
+    // SAFETY: the caller's promise. Both classes are laid out alike, with the value in the same place and of the same size;
+    // instances hold a reference to their class.
+    unsafe {
         let class = To::class().as_type();
         ffi::Py_INCREF(class.cast());
-        (*offered).ob_type = class;
-        ffi::Py_DECREF(own.as_type().cast());
-        offered
+        (*object).ob_type = class;
+        ffi::Py_DECREF(From::class().as_type().cast());
+        object
             .byte_add(To::class().offset.load(Ordering::Relaxed))
             .cast::<To>()
             .write(value);
-        Ok(Obj::from_borrowed(offered))
     }
 }
 

@@ -18,6 +18,7 @@ use super::border;
 use super::builder::{Base, Builder};
 use super::class::{self, Class, Native, This, Visitor};
 use super::obj::{Obj, Slot};
+use crate::wait::Kind;
 
 /// A callable that gives coroutines.
 #[repr(C)]
@@ -27,8 +28,21 @@ pub struct CoroutineFunction {
     qualname: &'static str,
     doc: &'static str,
     is_bound_often: bool,
+    end: Option<End>,
     /// asyncio's own function, which says what the arguments are.
     stock: Slot,
+}
+
+/// What is known beforehand of a call by `async with`, of which this function is one end.
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    /// How many arguments it is called with if all is well, each of them None.
+    pub(super) arguments: usize,
+    /// What the coroutine is then, of this instance; `None` if the function has to be called.
+    ///
+    /// # Safety
+    /// Called with a valid object, which the caller keeps alive.
+    pub(super) kind: unsafe fn(Python<'_>, *mut ffi::PyObject) -> Option<&'static Kind>,
 }
 
 static CLASS: Class = Class::new();
@@ -45,6 +59,7 @@ impl Native for CoroutineFunction {
             qualname: "",
             doc: "",
             is_bound_often: false,
+            end: None,
             stock: Slot::default(),
         }
     }
@@ -67,6 +82,7 @@ impl CoroutineFunction {
             qualname,
             doc,
             is_bound_often: false,
+            end: None,
             stock: Slot::default(),
         }
     }
@@ -85,8 +101,27 @@ impl CoroutineFunction {
             qualname,
             doc,
             is_bound_often: qualname.ends_with(".__aenter__") || qualname.ends_with(".__aexit__"),
+            end: None,
             stock: Slot::default(),
         }
+    }
+
+    /// The same with what a call by `async with` gives, as far as it can be said without the call.
+    pub(super) fn with_kind<T: Native, K>(mut self, _kind: K) -> Self
+    where
+        K: for<'a> Fn(This<'a, T>) -> Option<&'static Kind> + Copy,
+    {
+        let leaves = self.qualname.ends_with(".__aexit__");
+        self.end = Some(End {
+            arguments: if leaves { 3 } else { 0 },
+            kind: border::kind_of_end::<T, K>,
+        });
+        self
+    }
+
+    /// Which end of a block it is, if it is one.
+    pub(super) fn end(&self) -> Option<End> {
+        self.end
     }
 
     /// As an object that takes the place of `stock`.

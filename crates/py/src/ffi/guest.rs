@@ -42,6 +42,11 @@ impl Foreign {
         unsafe { &*future.as_ref().table }
     }
 
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        self.0.get().is_none()
+    }
+
     /// What it is called.
     pub fn name(&self) -> Option<&'static str> {
         let future = self.0.get()?;

@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -9,6 +10,50 @@ use pyo3::types::PyString;
 
 use super::call;
 use super::obj::Obj;
+
+/// A method of a native class, to be known again where it comes bound.
+pub struct Known(AtomicPtr<ffi::PyMethodDef>);
+
+impl Known {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// It is `class.name`.
+    pub fn note(&self, class: &Bound<'_, PyAny>, name: &str) -> PyResult<()> {
+        let descriptor = class.getattr(name)?;
+        // SAFETY: a descriptor of exactly this type is a PyMethodDescrObject; its definition is kept with the class.
+        unsafe {
+            if ffi::Py_TYPE(descriptor.as_ptr()) == &raw mut ffi::PyMethodDescr_Type {
+                let descriptor = descriptor.as_ptr().cast::<ffi::PyMethodDescrObject>();
+                self.0.store((*descriptor).d_method, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the callable is bound to, if it is this method, and nobody has a weak reference to it.
+    #[inline]
+    pub fn receiver<'a>(&self, callable: &'a Obj) -> Option<&'a Obj> {
+        // SAFETY: an object of exactly this type is a PyCFunctionObject; what it is bound to is null or a valid object, which
+        // it keeps alive, and an Obj is a transparent pointer.
+        unsafe {
+            if ffi::Py_TYPE(callable.as_ptr()) != &raw mut ffi::PyCFunction_Type {
+                return None;
+            }
+            let function = &*callable.as_ptr().cast::<ffi::PyCFunctionObject>();
+            let known = self.0.load(Ordering::Relaxed);
+            if function.m_ml != known
+                || !function.m_weakreflist.is_null()
+                || function.m_self.is_null()
+            {
+                return None;
+            }
+            Some(&*(&raw const function.m_self).cast::<Obj>())
+        }
+    }
+}
 
 /// A method without arguments, with one, or with a tuple of them.
 pub struct Method {

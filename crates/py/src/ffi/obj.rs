@@ -4,6 +4,7 @@
 //! in this crate is ever dropped detached. That is the only reason they exist.
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
@@ -281,6 +282,13 @@ impl Marked {
         let pointer = self.as_ptr();
         // SAFETY: null, or a valid object that this slot keeps alive.
         (!pointer.is_null()).then(|| unsafe { Obj::from_borrowed(pointer) })
+    }
+
+    /// What it holds, as a reference that is not counted: for what runs no Python code and leaves the slot as it is.
+    #[inline]
+    pub fn lend(&self) -> Option<ManuallyDrop<Obj>> {
+        // SAFETY: null, or a valid object; never dropped, so the reference that `from_owned` takes over is not needed.
+        unsafe { Obj::from_owned(self.as_ptr()) }.map(ManuallyDrop::new)
     }
 
     /// What it holds, or `None` the object.

@@ -19,7 +19,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::combine::Gathering;
-use crate::event_loop::{Flag, Home};
+use crate::event_loop::{Flag, Home, LoopCore};
 use crate::ffi::args::Signature;
 use crate::ffi::{
     Args, Base, Builder, Class, Growing, Marked, Native, Obj, Slot, This, Visitor, call, class,
@@ -30,7 +30,7 @@ use crate::task::Task;
 pub use iter::thrown_in;
 pub use state::{
     Outcome, State, cancel, cancelled_by, cancelled_error, failure, outcome, raise, set_exception,
-    set_result,
+    set_result, whose_result_is_set_by,
 };
 pub use waiters::{Waiter, WaiterList, Waiters, add_waiter, remove_native};
 
@@ -151,6 +151,15 @@ impl Future {
         let future = Self::of(home);
         future.start_tracing(py)?;
         class::create(py, future)
+    }
+
+    /// The same for a loop of ours.
+    pub fn create_on(event_loop: This<'_, LoopCore>) -> PyResult<Obj> {
+        let home = Home::ours(event_loop);
+        if event_loop.debug.get() {
+            return Self::create(event_loop.py(), home);
+        }
+        class::create(event_loop.py(), Self::of(home))
     }
 
     /// A pending future that is not an object yet.
@@ -373,8 +382,8 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             c"set_exception($self, exception, /)\n--\n\nMark the future done with an exception, an instance or a \
               class.\n\nInvalidStateError if it is done already.",
         )
-        .build(module, Base::C(stdlib::get().future.clone()))?;
-    Ok(())
+        .build(module, Base::C(stdlib::get().future.clone()))
+        .and_then(|class| state::note_class(class.bind(module.py())))
 }
 
 /// What futures and tasks have in common.

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTraceback, PyType};
 
 use super::{Future, waiters};
+use crate::ffi::method::Known;
 use crate::ffi::{Obj, This, call};
 use crate::stdlib;
 
@@ -79,11 +80,24 @@ pub fn set_result(this: This<'_, Future>, result: Obj) -> PyResult<()> {
     end(this, State::Returned, Some(result))
 }
 
+static SET_RESULT: Known = Known::new();
+
+/// The class of futures is this one.
+pub(super) fn note_class(class: &Bound<'_, PyAny>) -> PyResult<()> {
+    SET_RESULT.note(class, "set_result")
+}
+
+/// The future whose bound `set_result` this is, if it is that: an instance of [`Future`]'s class or of another that has
+/// the method.
+pub fn whose_result_is_set_by(callable: &Obj) -> Option<&Obj> {
+    SET_RESULT.receiver(callable)
+}
+
 /// Out of `Pending`. The waiters are taken first: one of them may be in the place of the value.
 fn end(this: This<'_, Future>, state: State, value: Option<Obj>) -> PyResult<()> {
     let waiters = this.take_waiters();
     this.value.set(value, state as u8);
-    waiters::tell_all(this, &waiters)
+    waiters::tell_all(this, waiters)
 }
 
 /// `Pending` to `Raised`, with what `set_exception` may be given: an exception or an exception class.
@@ -132,7 +146,7 @@ pub fn raise(this: This<'_, Future>, exception: Obj) -> PyResult<()> {
         this.rare().traceback.set(Obj::from(traceback));
     }
     this.value.set(exception, State::Raised as u8);
-    waiters::tell_all(this, &waiters)
+    waiters::tell_all(this, waiters)
 }
 
 /// `Pending` to `Cancelled`. False if it was done already.
@@ -144,7 +158,7 @@ pub fn cancel(this: This<'_, Future>, message: Option<Obj>) -> PyResult<bool> {
     let waiters = this.take_waiters();
     this.set_cancel_message(message);
     this.value.set(None, State::Cancelled as u8);
-    waiters::tell_all(this, &waiters)?;
+    waiters::tell_all(this, waiters)?;
     Ok(true)
 }
 

@@ -146,6 +146,14 @@ impl Future {
         debug_assert!(full.is_ok(), "nothing was there");
     }
 
+    /// Whether telling those who wait for a pending future runs no code: no callback is among them.
+    pub fn only_natives_wait(&self) -> bool {
+        !self.is_done()
+            && self.more.grown().is_none()
+            // In the place of the value is the context of a callback.
+            && self.value.is_empty()
+    }
+
     /// Takes the waiters of a future out.
     pub(super) fn take_waiters(&self) -> Waiters {
         match self.more.take() {
@@ -193,24 +201,32 @@ pub fn add_waiter(this: This<'_, Future>, waiter: Waiter) -> PyResult<()> {
 
 fn tell(this: This<'_, Future>, waiter: &Waiter) -> PyResult<()> {
     match waiter {
-        Waiter::Native(native) => wake(this, native),
+        Waiter::Native(native) => wake(this, native.clone()),
         Waiter::Callback(callback, context) => {
             schedule::done_callback(this.py(), &this.home, callback, &this.object(), context)
         }
     }
 }
 
-fn wake(this: This<'_, Future>, waiting: &Obj) -> PyResult<()> {
-    let py = this.py();
-    match This::<task::Task>::instance(py, waiting) {
-        Some(waiting) => task::wake_soon(waiting, &this.object(), &this.home),
-        None => listener::tell_soon(py, &this.home, waiting, &this.object()),
+#[inline]
+fn wake(this: This<'_, Future>, waiting: Obj) -> PyResult<()> {
+    let (py, done) = (this.py(), this.lend());
+    if task::Task::class().is_instance(&waiting) {
+        task::wake_soon(py, waiting, &done, &this.home)
+    } else {
+        listener::tell_soon(py, &this.home, &waiting, &done)
     }
 }
 
 /// Tells those who have waited, in order.
-pub fn tell_all(this: This<'_, Future>, waiters: &Waiters) -> PyResult<()> {
-    waiters.iter().try_for_each(|waiter| tell(this, waiter))
+pub fn tell_all(this: This<'_, Future>, waiters: Waiters) -> PyResult<()> {
+    match waiters {
+        Waiters::None => Ok(()),
+        Waiters::One(Waiter::Native(native)) => wake(this, native),
+        waiters @ (Waiters::One(Waiter::Callback(..)) | Waiters::Many(_)) => {
+            waiters.iter().try_for_each(|waiter| tell(this, waiter))
+        }
+    }
 }
 
 /// `remove_done_callback`. Comparing runs Python code, which may change the list: what was equal is then taken out of

@@ -4,6 +4,7 @@
 //! is kept without a tuple. `isinstance(handle, asyncio.Handle)` is true by `__class__` and not by inheritance:
 //! asyncio's is a Python class whose eight slots would double the size of every call.
 
+mod aside;
 mod timer;
 
 use std::cell::OnceCell;

@@ -11,7 +11,7 @@ use pyo3::types::PyString;
 
 use super::{Binding, OfLoop};
 use crate::ffi::args::Signature;
-use crate::ffi::{Args, Builder, Obj, call, class};
+use crate::ffi::{Args, Builder, Obj, This, call, class};
 use crate::wait::delegate::{self, Step};
 use crate::wait::{Kind, Next, PLAIN, Wait, raise};
 
@@ -105,7 +105,7 @@ pub(super) trait Enters: OfLoop {
 /// `__aenter__` and `__aexit__`.
 pub(super) fn with_async_with<T: Enters>(builder: Builder<T>) -> Builder<T> {
     builder
-        .coroutine(
+        .block_end(
             T::AENTER,
             |this, args| {
                 let py = this.py();
@@ -115,9 +115,10 @@ pub(super) fn with_async_with<T: Enters>(builder: Builder<T>) -> Builder<T> {
                 let kind = if own { T::kinds().0 } else { &ENTER };
                 Wait::create(py, kind, Some(object), None)
             },
+            |this| is_own(this, &T::methods().acquire).then_some(T::kinds().0),
             "Take it.",
         )
-        .coroutine(
+        .block_end(
             T::AEXIT,
             |this, args| {
                 let py = this.py();
@@ -127,8 +128,15 @@ pub(super) fn with_async_with<T: Enters>(builder: Builder<T>) -> Builder<T> {
                 let kind = if own { T::kinds().1 } else { &EXIT };
                 Wait::create(py, kind, Some(object), None)
             },
+            |this| is_own(this, &T::methods().release).then_some(T::kinds().1),
             "Give it back.",
         )
+}
+
+/// Whether the object has this method and no other. False also if that cannot be told.
+fn is_own<T: Enters>(this: This<'_, T>, method: &Method) -> bool {
+    let own = method.is_own(this.py(), this.binding(), &this.lend());
+    own.unwrap_or(false)
 }
 
 /// What an `acquire()` gives: `True`; as `__aenter__`, None.

@@ -15,20 +15,34 @@ use crate::event_loop::LoopCore;
 use crate::ffi::{Obj, This, call, records};
 use crate::stdlib;
 
-/// Runs `body` as a step of the task. `RuntimeError` if another task of the loop is in a step.
-pub fn while_current(this: This<'_, Task>, body: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
+/// Runs `body` as a step of the task, in a turn of this loop if it is one. `RuntimeError` if another task of the loop is in
+/// a step.
+#[inline(always)]
+pub fn while_current(
+    this: This<'_, Task>,
+    turning: Option<This<'_, LoopCore>>,
+    body: impl FnOnce() -> PyResult<()>,
+) -> PyResult<()> {
+    if let Some(tasks) = &stdlib::get().current_tasks
+        && let Some(ours) = turning
+        && this.future.home.holds(&ours.lend())
+        && let Some(outcome) = in_a_row(ours, tasks, &ours.lend(), &this.lend())
+    {
+        outcome?;
+        let outcome = body();
+        ours.current.set(Current::Left(this.as_ptr()));
+        return outcome;
+    }
+    by_itself(this, body)
+}
+
+/// The same, with all that asyncio looks at.
+#[inline(never)]
+fn by_itself(this: This<'_, Task>, body: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
     let py = this.py();
     let (event_loop, task) = (this.future.home.object(py)?, this.object());
     match &stdlib::get().current_tasks {
         Some(tasks) => {
-            if let Some(ours) = this.future.home.view(py, &event_loop)
-                && let Some(outcome) = in_a_row(ours, tasks, &event_loop, &task)
-            {
-                outcome?;
-                let outcome = body();
-                ours.current.set(Current::Left(task.as_ptr()));
-                return outcome;
-            }
             if let Some(running) = call::dict_get(py, tasks, &event_loop)? {
                 let (task, running) = (task.bind(py).repr()?, running.bind(py).repr()?);
                 return Err(PyRuntimeError::new_err(format!(

@@ -316,17 +316,27 @@ fn step_soon(this: This<'_, Task>) -> PyResult<()> {
 }
 
 /// Puts a wake-up on the ready queue of the loop of the future that is done.
-pub fn wake_soon(this: This<'_, Task>, done: &Obj, home: &Home) -> PyResult<()> {
-    let py = this.py();
-    let task = this.object();
-    observe::woken(this);
-    match schedule::push(py, home, || Callback::Wakeup(task))? {
-        true => Ok(()),
-        false => {
-            let callable = CALLABLES.get().wakeup.bind(py, &this.object())?;
-            schedule::foreign(py, home, &callable, Some(done), &this.context.show(py)?)
-        }
+#[inline]
+pub fn wake_soon(py: Python<'_>, task: Obj, done: &Obj, home: &Home) -> PyResult<()> {
+    #[cfg(feature = "observe")]
+    if let Some(this) = This::<Task>::instance(py, &task) {
+        observe::woken(this);
     }
+    let mut task = Some(task);
+    let pushed = schedule::push(py, home, || match task.take() {
+        Some(task) => Callback::Wakeup(task),
+        None => unreachable!("asked for once"),
+    })?;
+    match task {
+        Some(task) if !pushed => wake_by_call(py, &task, done, home),
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[inline(never)]
+fn wake_by_call(py: Python<'_>, task: &Obj, done: &Obj, home: &Home) -> PyResult<()> {
+    let callable = CALLABLES.get().wakeup.bind(py, task)?;
+    schedule::foreign(py, home, &callable, Some(done), &context_of(py, task)?)
 }
 
 /// The two ways to resume a task, as callables for loops that are not ours.

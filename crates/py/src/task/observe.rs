@@ -10,7 +10,6 @@ mod hooks {
     use super::*;
 
     pub fn created(_this: This<'_, Task>) {}
-    pub fn woken(_this: This<'_, Task>) {}
     pub fn cancel_requested(_this: This<'_, Task>) {}
     pub fn parked(_this: This<'_, Task>, _awaited: &Obj) {}
     #[inline(always)]
@@ -98,4 +97,6 @@ mod hooks {
     }
 }
 
-pub use hooks::{cancel_requested, created, parked, step, woken};
+#[cfg(feature = "observe")]
+pub use hooks::woken;
+pub use hooks::{cancel_requested, created, parked, step};

@@ -79,26 +79,39 @@ pub fn wakeup(
     event_loop: Option<This<'_, LoopCore>>,
     done: Option<Obj>,
 ) -> PyResult<()> {
-    let py = this.py();
-    let Some(done) = done else {
-        return step(this, event_loop, None);
+    let throw = match done {
+        Some(done) => thrown_by(this.py(), &done)?,
+        None => None,
     };
-    let outcome = match This::<Wait>::exact(py, &done) {
+    step(this, event_loop, throw)
+}
+
+/// What is thrown into a coroutine that has awaited this.
+#[inline]
+fn thrown_by(py: Python<'_>, done: &Obj) -> PyResult<Option<Obj>> {
+    let failed = match This::<Wait>::exact(py, done) {
+        Some(wait) => wait::has_failed(wait),
+        None => future::with_exact(py, done, |future| future.state() != future::State::Returned)
+            .unwrap_or(true),
+    };
+    if failed { ask(py, done) } else { Ok(None) }
+}
+
+fn ask(py: Python<'_>, done: &Obj) -> PyResult<Option<Obj>> {
+    let outcome = match This::<Wait>::exact(py, done) {
         Some(wait) => Some(wait::outcome(wait)),
-        None => future::with_exact(py, &done, future::outcome),
+        None => future::with_exact(py, done, future::outcome),
     };
-    let throw = match outcome {
+    Ok(match outcome {
         Some(outcome) => match outcome? {
             Outcome::Value(_) => None,
             Outcome::Exception(exception) => Some(exception),
         },
-        None => match call::call_method(py, &done, intern!(py, "result"), []) {
+        None => match call::call_method(py, done, intern!(py, "result"), []) {
             Ok(_) => None,
             Err(error) => Some(call::exception(py, error)),
         },
-    };
-    drop(done);
-    step(this, event_loop, throw)
+    })
 }
 
 /// One step: the task is current while its coroutine runs. In a turn of the loop, that keeps what is written until then.
@@ -132,7 +145,7 @@ pub fn step(
     if let Some(awaited) = this.take_next(AWAITED) {
         awaits::end(this, &awaited)?;
     }
-    current::while_current(this, || {
+    current::while_current(this, event_loop, || {
         observe::step(this, || resume(this, event_loop, throw))
     })
 }
@@ -183,14 +196,38 @@ fn resume(
         Some(exception) => coroutine::throw(py, &coroutine, &exception),
     };
     // Before anything that follows from how the step ended, and in its context.
-    let sent = event_loop.map_or(Ok(()), |event_loop| event_loop.held.end(py));
-    let outcome = match resumed {
+    if let Some(event_loop) = event_loop
+        && event_loop.held.end()
+    {
+        return send_and_follow(this, event_loop, resumed);
+    }
+    follow(this, event_loop, resumed)
+}
+
+/// What follows from how a step ended that has written something.
+#[inline(never)]
+fn send_and_follow(
+    this: This<'_, Task>,
+    event_loop: This<'_, LoopCore>,
+    resumed: Resumed,
+) -> PyResult<()> {
+    let sent = event_loop.held.send(this.py());
+    follow(this, Some(event_loop), resumed).and(sent)
+}
+
+/// What follows from how a step ended.
+#[inline(always)]
+fn follow(
+    this: This<'_, Task>,
+    event_loop: Option<This<'_, LoopCore>>,
+    resumed: Resumed,
+) -> PyResult<()> {
+    match resumed {
         Resumed::Yielded(awaited) if awaited.is_none() => again_soon(this, event_loop),
         Resumed::Yielded(awaited) => park(this, awaited),
         Resumed::Returned(value) => finish(this, value),
         Resumed::Raised(error) => fail(this, error),
-    };
-    outcome.and(sent)
+    }
 }
 
 /// The coroutine returned.
@@ -248,44 +285,63 @@ fn park(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
             format!("Task cannot await on itself: {}", this.bind().repr()?),
         );
     }
-    if let Some(wait) = This::<Wait>::exact(py, &awaited) {
-        return park_on_wait(this, wait);
-    }
-    match future::with_exact(py, &awaited, |future| park_on_native(this, future)) {
-        Some(outcome) => outcome,
+    let parked = match This::<Wait>::exact(py, &awaited) {
+        Some(wait) => Some(park_on_wait(this, wait)),
+        None => future::with_exact(py, &awaited, |future| park_on_native(this, future)),
+    };
+    match parked {
+        Some(Ok(true)) => waits_on(this, awaited),
+        Some(Ok(false)) => Ok(()),
+        Some(Err(error)) => Err(error),
         None => park_on_foreign(this, awaited),
     }
 }
 
-fn park_on_wait(this: This<'_, Task>, awaited: This<'_, Wait>) -> PyResult<()> {
+/// Whether the task waits now; it is thrown an error into if not.
+#[inline]
+fn park_on_wait(this: This<'_, Task>, awaited: This<'_, Wait>) -> PyResult<bool> {
     if !awaited.blocking.replace(false) {
-        return throw_soon(this, not_awaited(this, &awaited.object())?);
+        throw_soon(this, not_awaited(this, &awaited.object())?)?;
+        return Ok(false);
     }
     if !this.future.home.is_same(&awaited.home) {
-        return throw_soon(this, other_loop(this, &awaited.object())?);
+        throw_soon(this, other_loop(this, &awaited.object())?)?;
+        return Ok(false);
     }
-    wait::park_task(awaited, this.object())?;
-    waits_on(this, awaited.object())
+    wait::park_task(awaited, this.object()).map(|()| true)
 }
 
-fn park_on_native(this: This<'_, Task>, awaited: This<'_, Future>) -> PyResult<()> {
+/// The same.
+#[inline]
+fn park_on_native(this: This<'_, Task>, awaited: This<'_, Future>) -> PyResult<bool> {
     if !this.future.home.is_same(&awaited.home) {
-        return throw_soon(this, other_loop(this, &awaited.object())?);
+        throw_soon(this, other_loop(this, &awaited.object())?)?;
+        return Ok(false);
     }
     if !awaited.blocking() {
-        return throw_soon(this, not_awaited(this, &awaited.object())?);
+        throw_soon(this, not_awaited(this, &awaited.object())?)?;
+        return Ok(false);
     }
     awaited.set_blocking(false);
-    future::add_waiter(awaited, Waiter::Native(this.object()))?;
-    waits_on(this, awaited.object())
+    future::add_waiter(awaited, Waiter::Native(this.object())).map(|()| true)
 }
 
 /// Remembers what the task waits for, and passes on a request to cancel that came while it was running.
 fn waits_on(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
     observe::parked(this, &awaited);
     awaits::begin(this, &awaited)?;
-    this.next.set(awaited.clone(), AWAITED);
-    if this.has_mark(MUST_CANCEL) && cancel::cancel_awaited(this, &awaited)? {
+    this.next.set(awaited, AWAITED);
+    if this.has_mark(MUST_CANCEL) {
+        return pass_on_cancel(this);
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn pass_on_cancel(this: This<'_, Task>) -> PyResult<()> {
+    if let Some(awaited) = this.awaited()
+        && cancel::cancel_awaited(this, &awaited)?
+    {
         this.set_mark(MUST_CANCEL, false);
     }
     Ok(())

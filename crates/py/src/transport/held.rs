@@ -46,15 +46,11 @@ impl Held {
         self.in_step.set(!self.off.get());
     }
 
-    /// The step has ended: sends what it has written.
+    /// The step has ended. Whether it has written anything, which is to be sent now.
     #[inline]
-    pub fn end(&self, py: Python<'_>) -> PyResult<()> {
+    pub fn end(&self) -> bool {
         self.in_step.set(false);
-        if self.transport.is_empty() {
-            Ok(())
-        } else {
-            self.send(py)
-        }
+        !self.transport.is_empty()
     }
 
     /// Sends what is kept.

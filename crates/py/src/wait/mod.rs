@@ -31,7 +31,7 @@ use crate::listener::Listener;
 pub use attributes::add_to;
 use kind::NOTHING;
 pub use kind::{Kind, Next, PLAIN, raise, time_is_up, wake};
-pub use state::{cancel, fail, outcome, park_task};
+pub use state::{cancel, fail, has_failed, outcome, park_task};
 
 /// One wait.
 pub struct Wait {
@@ -170,8 +170,24 @@ impl Wait {
         }
     }
 
+    /// One that has not begun, at what it is for.
+    #[inline(always)]
+    pub(crate) fn at(kind: &'static Kind, owner: Obj) -> Self {
+        Self {
+            owner: Slot::new(owner),
+            ..Self::of(kind)
+        }
+    }
+
     fn slots(&self) -> [&Slot; 3] {
         [&self.owner, &self.value, &self.inner]
+    }
+
+    /// Whether there is anything to let go of.
+    fn holds_something(&self) -> bool {
+        self.slots().iter().any(|slot| !slot.is_empty())
+            || !self.foreign.is_none()
+            || self.more.grown().is_some()
     }
 
     /// Lets go of what its kind has kept here.

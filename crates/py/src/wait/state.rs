@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use super::{Next, Stage, Wait};
 use crate::event_loop::schedule;
 use crate::ffi::coroutine::Resumed;
-use crate::ffi::{Obj, This, call};
+use crate::ffi::{Native as _, Obj, This, call};
 use crate::future::{Outcome, Waiter, Waiters};
 use crate::{stdlib, task};
 
@@ -39,29 +39,40 @@ pub fn fail(this: This<'_, Wait>, exception: &Obj) -> PyResult<bool> {
     this.stage.set(Stage::Failed);
     let waiters = this.take_waiters();
     this.rare().failure.set(exception.clone());
-    tell_all(this, &waiters)?;
+    tell_all(this, waiters)?;
     Ok(true)
 }
 
 fn tell(this: This<'_, Wait>) -> PyResult<()> {
     let waiters = this.take_waiters();
-    tell_all(this, &waiters)
+    tell_all(this, waiters)
 }
 
-fn tell_all(this: This<'_, Wait>, waiters: &Waiters) -> PyResult<()> {
-    waiters.iter().try_for_each(|waiter| tell_one(this, waiter))
+fn tell_all(this: This<'_, Wait>, waiters: Waiters) -> PyResult<()> {
+    match waiters {
+        Waiters::None => Ok(()),
+        Waiters::One(Waiter::Native(waiting)) => wake_task(this, waiting),
+        waiters @ (Waiters::One(Waiter::Callback(..)) | Waiters::Many(_)) => {
+            waiters.iter().try_for_each(|waiter| tell_one(this, waiter))
+        }
+    }
 }
 
 fn tell_one(this: This<'_, Wait>, waiter: &Waiter) -> PyResult<()> {
-    let (py, object) = (this.py(), this.object());
     match waiter {
-        Waiter::Native(waiting) => match This::<task::Task>::instance(py, waiting) {
-            Some(waiting) => task::wake_soon(waiting, &object, &this.home),
-            None => Ok(()),
-        },
+        Waiter::Native(waiting) => wake_task(this, waiting.clone()),
         Waiter::Callback(callback, context) => {
-            schedule::done_callback(py, &this.home, callback, &object, context)
+            schedule::done_callback(this.py(), &this.home, callback, &this.object(), context)
         }
+    }
+}
+
+#[inline]
+fn wake_task(this: This<'_, Wait>, waiting: Obj) -> PyResult<()> {
+    if task::Task::class().is_instance(&waiting) {
+        task::wake_soon(this.py(), waiting, &this.lend(), &this.home)
+    } else {
+        Ok(())
     }
 }
 
@@ -95,8 +106,14 @@ pub fn cancel(this: This<'_, Wait>, message: Option<Obj>) -> PyResult<bool> {
     } else if let Some(rare) = this.more.grown() {
         rare.cancel_message.set(None);
     }
-    tell_all(this, &waiters)?;
+    tell_all(this, waiters)?;
     Ok(true)
+}
+
+/// Whether a task that was told finds an exception.
+#[inline]
+pub fn has_failed(this: This<'_, Wait>) -> bool {
+    matches!(this.stage.get(), Stage::Cancelled | Stage::Failed)
 }
 
 /// What a task that was told finds: an exception to raise, or nothing in its way.
@@ -131,6 +148,7 @@ fn cancelled_error(this: This<'_, Wait>) -> PyResult<Obj> {
 }
 
 /// One resume by `send(None)` or `next()`.
+#[inline]
 pub fn resume(this: This<'_, Wait>) -> PyResult<Resumed> {
     let step = match this.stage.get() {
         Stage::Fresh => this.kind.begin,
@@ -203,6 +221,7 @@ pub fn close(this: This<'_, Wait>) -> PyResult<()> {
 }
 
 /// What a step came to becomes the state and what the task is given.
+#[inline]
 fn follow(this: This<'_, Wait>, next: PyResult<Next>) -> PyResult<Resumed> {
     match next {
         Ok(Next::Return(value)) => {
@@ -235,10 +254,13 @@ fn leaving(py: Python<'_>, error: PyErr) -> PyErr {
     outer
 }
 
+#[inline]
 fn finish(this: This<'_, Wait>) {
     this.stage.set(Stage::Finished);
     this.blocking.set(false);
-    this.empty();
+    if this.holds_something() {
+        this.empty();
+    }
 }
 
 fn used_up() -> PyErr {
