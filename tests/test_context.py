@@ -593,3 +593,46 @@ def test_what_a_task_leaves_behind_is_freed_outside_of_the_next_ones_context(loo
 
     run(main())
     assert seen == ["outside"]
+
+
+@pytest.mark.parametrize("what", ["callback", "argument", "result", "weak reference", "cancelled"])
+def test_what_a_callback_leaves_behind_is_freed_outside_of_the_next_ones_context(loop, what):
+    """What is set there is not seen by a callback that was scheduled before."""
+    seen, kept = [], []
+
+    class Left:
+        def __call__(self):
+            pass
+
+        def __del__(self):
+            var.set("left behind")
+
+    def nothing(*args):
+        pass
+
+    def schedule():
+        # The first finds no context entered, and what it leaves is there for the second.
+        loop.call_soon(nothing)
+        match what:
+            case "callback":
+                loop.call_soon(Left())
+            case "argument":
+                loop.call_soon(nothing, Left())
+            case "result":
+                loop.call_soon(Left)
+            case "weak reference":
+                handle = loop.call_soon(nothing)
+                kept.append(weakref.ref(handle, lambda ref: var.set("left behind")))
+            case "cancelled":
+                handle = loop.call_soon(nothing)
+                kept.append(weakref.ref(handle, lambda ref: var.set("left behind")))
+                handle.cancel()
+        # Only the queue has it from here on.
+        handle = None
+        loop.call_soon(lambda: seen.append(var.get()))
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        seen.append(var.get())
+
+    contextvars.copy_context().run(schedule)
+    assert seen == ["outside", "left behind"]

@@ -140,6 +140,25 @@ def test_handles(loop, counts_back):
     counts_back(lambda: loop.run_until_complete(main()), value, callback, context, rounds=100)
 
 
+def test_the_memory_of_many_handles_comes_back_while_the_loop_sleeps(loop):
+    """Some of it is kept for the next ones, less each time that there is nothing to do."""
+
+    def callback():
+        pass
+
+    def work(handles, sleeps):
+        for _ in range(handles):
+            loop.call_soon_threadsafe(callback)
+        for _ in range(sleeps):
+            loop.call_later(0.001, loop.stop)
+            loop.run_forever()
+
+    work(100, 10)
+    before = sys.getallocatedblocks()
+    work(20_000, 150)
+    assert sys.getallocatedblocks() - before < 3000
+
+
 def test_errors_in_callbacks(loop, counts_back, reports):
     value = Shared()
 

@@ -52,8 +52,9 @@ pub fn take<'a, const N: usize>(
 
 fn call_soon(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
     let ([callback], context) = take(this.py(), args, "call_soon", ["callback"])?;
-    this.check_open()?;
+    // Otherwise the kernel, which is not there, says so.
     if this.debug.get() {
+        this.check_open()?;
         schedule::check_thread(this)?;
         schedule::check_callback(this, callback, "call_soon")?;
     }
@@ -67,8 +68,8 @@ fn call_soon(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
 /// order is then the order of the calls, whatever thread they come from. Only the wake-up crosses threads.
 fn call_soon_threadsafe(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
     let ([callback], context) = take(this.py(), args, "call_soon_threadsafe", ["callback"])?;
-    this.check_open()?;
     if this.debug.get() {
+        this.check_open()?;
         schedule::check_callback(this, callback, "call_soon_threadsafe")?;
     }
     let handle = Handle::create(this, callback, args.rest(1), context)?;

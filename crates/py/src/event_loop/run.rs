@@ -9,7 +9,7 @@ use roundel_core::{Poll as _, TurnError};
 
 use super::{Callback, Kernel, LoopCore, alarm, call_exception_handler, time};
 use crate::ffi::{Builder, Obj, This, border, call, gil};
-use crate::handle::Handle;
+use crate::handle::{self, Handle};
 use crate::task::{self, Task};
 use crate::{bridge, listener, stdlib, transport};
 
@@ -76,6 +76,7 @@ fn sleep(
     wait: impl FnOnce() -> io::Result<()>,
 ) -> (io::Result<()>, PyResult<()>) {
     this.contexts.rest();
+    handle::keep_fewer(this.py());
     let tidied = end_row(this);
     let outcome = gil::released(this.py(), wait);
     let asked = ask_own_clock(this, kernel);
@@ -155,7 +156,7 @@ fn run_timed(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     let py = this.py();
     if let Callback::Handle(handle) = callback {
         if This::<Handle>::instance(py, handle).is_some_and(|handle| handle.is_cancelled()) {
-            return Ok(());
+            return end_row(this);
         }
         this.current_handle.set(handle.clone());
     }
@@ -193,11 +194,16 @@ fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     {
         return outcome.or_else(|error| failed(this, callback, error));
     }
-    end_row(this)?;
+    // A handle finds the context entered that the one before has left, or leaves it itself.
+    let is_in_row =
+        matches!(callback, Callback::Handle(_)) && this.current.get() == task::Current::None;
+    if !is_in_row {
+        end_row(this)?;
+    }
     let outcome = border::catch(|| match callback {
         Callback::Handle(_) => match This::<Handle>::instance(py, object) {
             Some(handle) => Handle::run(handle, this),
-            None => Ok(()),
+            None => end_row(this),
         },
         // These are in a row, and not here.
         Callback::Step(_) | Callback::Wakeup(_) => run_task(this, callback, object),

@@ -132,6 +132,12 @@ impl Kept {
         true
     }
 
+    /// Of how many objects the memory is kept.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// Takes one out; null if there is none.
     #[inline]
     pub(super) fn take(&self, offset: usize) -> *mut ffi::PyObject {
@@ -153,8 +159,13 @@ pub(super) fn keep_no_more() {
 }
 
 /// Gives the memory back that a class has kept.
-pub(super) fn give_back(_py: Python<'_>, kept: &Kept, offset: usize) {
-    loop {
+pub(super) fn give_back(py: Python<'_>, kept: &Kept, offset: usize) {
+    give_back_some(py, kept, offset, usize::MAX);
+}
+
+/// Gives back the memory of so many dead objects, or of all that there are.
+pub(super) fn give_back_some(_py: Python<'_>, kept: &Kept, offset: usize, most: usize) {
+    for _ in 0..most {
         let object = kept.take(offset);
         if object.is_null() {
             return;

@@ -7,7 +7,7 @@
 mod aside;
 mod timer;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::ffi::CStr;
 
 use pyo3::exceptions::PyTypeError;
@@ -55,8 +55,12 @@ struct Rare {
     when: Slot,
 }
 
-/// Of how many dead handles of each kind the memory is kept: some 80 KB.
-const KEPT: usize = 1000;
+/// Of how many dead handles the memory is kept, at most: some 5 MB. As many as another thread may have put on the loop
+/// before it gives the interpreter's lock away, which is after 5 ms; what is beyond [`FEW`] goes, bit by bit, when the
+/// loop sleeps.
+const MANY: usize = 1 << 16;
+/// Some 80 KB; also of dead timers.
+const FEW: usize = 1000;
 
 static CLASS: Class = Class::new();
 
@@ -65,7 +69,7 @@ impl Native for Handle {
     const DOC: &'static CStr = c"Handle(callback, args, loop, context=None)\n--\n\n\
         A scheduled call: what call_soon() returns.";
     const WITH_WEAKREFS: bool = true;
-    const KEPT: usize = KEPT;
+    const KEPT: usize = MANY;
     fn class() -> &'static Class {
         &CLASS
     }
@@ -227,37 +231,72 @@ impl Handle {
     }
 
     /// Calls the callback, unless it was cancelled. An exception goes to the loop's handler; `KeyboardInterrupt` and
-    /// `SystemExit` go up.
+    /// `SystemExit` go up. To be called by the loop's turn: the context may still be entered when this returns.
     #[inline]
     pub fn run(this: This<'_, Handle>, event_loop: This<'_, LoopCore>) -> PyResult<()> {
-        locked(this, || Self::run_now(this, Some(event_loop)))
+        if this.has_lock() {
+            // Another thread may have it, and run something until it gives it away.
+            event_loop.contexts.leave();
+        }
+        locked(this, || Self::run_now(this, Some(event_loop), true))
     }
 
     /// `_run()`.
     fn run_by_hand(this: This<'_, Handle>) -> PyResult<()> {
-        let ran = this
-            .home
-            .with_ours(this.py(), |event_loop| Self::run(this, event_loop));
-        ran.unwrap_or_else(|| locked(this, || Self::run_now(this, None)))
+        let ran = this.home.with_ours(this.py(), |event_loop| {
+            locked(this, || Self::run_now(this, Some(event_loop), false))
+        });
+        ran.unwrap_or_else(|| locked(this, || Self::run_now(this, None, false)))
     }
 
-    fn run_now(this: This<'_, Handle>, event_loop: Option<This<'_, LoopCore>>) -> PyResult<()> {
+    fn run_now(
+        this: This<'_, Handle>,
+        event_loop: Option<This<'_, LoopCore>>,
+        in_row: bool,
+    ) -> PyResult<()> {
         let py = this.py();
         let Some(callback) = this.callback.get() else {
+            if let Some(event_loop) = event_loop.filter(|_| in_row) {
+                event_loop.contexts.leave();
+            }
             return Ok(());
         };
-        let outcome = this.context.run(py, event_loop, || {
-            match (this.args.get(), this.args.mark()) {
+        let returned_none = Cell::new(false);
+        // Neither in debug mode nor with a clock of the program's: there something is called between two callbacks.
+        let may_stay = || {
+            in_row
+                && returned_none.get()
+                && Self::leaves_nothing(this, &callback)
+                && event_loop.is_some_and(|event_loop| {
+                    !event_loop.debug.get() && !event_loop.own_clock.get()
+                })
+        };
+        let outcome = this.context.run_in_row(py, event_loop, may_stay, || {
+            let result = match (this.args.get(), this.args.mark()) {
                 (None, _) => call::call(py, &callback, []),
                 (Some(args), TUPLE) => call::call_tuple(py, &callback, &args),
                 (Some(arg), _) => call::call(py, &callback, [&arg]),
-            }
+            };
+            returned_none.set(result.as_ref().is_ok_and(Obj::is_none));
+            result
         });
         match outcome {
             Ok(_) => Ok(()),
             Err(error) if ends_the_run(py, &error) => Err(error),
             Err(error) => report_of(this, error),
         }
+    }
+
+    /// Whether nothing of a program's can run when the handle goes after its callback has run: others have the callback
+    /// too, there are no arguments that could go with it, and nobody is told of the handle's end.
+    #[inline]
+    fn leaves_nothing(this: This<'_, Handle>, callback: &Obj) -> bool {
+        // The handle has one reference, who runs it the other.
+        callback.has_more_references_than(2)
+            && this.args.is_empty()
+            && CLASS.is_exact(&this.lend())
+            && !this.has_weak_references()
+            && this.rare.get().is_none()
     }
 
     fn args_tuple(&self, py: Python<'_>) -> PyResult<Obj> {
@@ -475,6 +514,12 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         })
         .build(module, Base::Object)?;
     timer::add_to(module)
+}
+
+/// A loop is about to sleep: of much memory that is kept, some goes.
+#[inline]
+pub fn keep_fewer(py: Python<'_>) {
+    Handle::class().keep_fewer(py, FEW);
 }
 
 /// The interpreter ends: gives back the memory of dead handles.

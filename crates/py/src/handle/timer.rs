@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 use roundel_core::TimerKey;
 
-use super::{AsHandle, Handle, KEPT, exact_or_own, initialise, with_handle};
+use super::{AsHandle, FEW, Handle, exact_or_own, initialise, with_handle};
 use crate::event_loop::LoopCore;
 use crate::ffi::args::Signature;
 use crate::ffi::{Base, Builder, Class, Native, Obj, This, Visitor, class};
@@ -49,7 +49,7 @@ impl Native for TimerHandle {
     const DOC: &'static CStr = c"TimerHandle(when, callback, args, loop, context=None)\n--\n\n\
         A call scheduled for a time: what call_later() and call_at() return.";
     const WITH_WEAKREFS: bool = true;
-    const KEPT: usize = KEPT;
+    const KEPT: usize = FEW;
     fn class() -> &'static Class {
         &CLASS
     }
