@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    current::Core,
+    current::{self, Core},
     task::{
         Outcome, TaskRef,
         joiner::{self, Who},
@@ -50,11 +50,28 @@ impl Crowd {
         until: Until,
         tasks: impl ExactSizeIterator<Item = &'a TaskRef>,
     ) -> Rc<Self> {
-        let crowd = Rc::new(Self::new(until, tasks.len(), None));
+        let fresh = Self::new(until, tasks.len(), None);
+        let crowd = match core.take_crowd() {
+            Some(mut kept) => match Rc::get_mut(&mut kept) {
+                Some(place) => {
+                    *place = fresh;
+                    kept
+                }
+                None => Rc::new(fresh),
+            },
+            None => Rc::new(fresh),
+        };
         for (member, task) in (0_u32..).zip(tasks) {
             joiner::listen(core, task, member, Rc::clone(&crowd));
         }
         crowd
+    }
+
+    /// Whoever has waited in it goes. What refers to it still keeps it from being used again.
+    pub(crate) fn keep(self: &Rc<Self>) {
+        drop(self.waiter.take());
+        let kept = Rc::clone(self);
+        drop(current::get(|core| core.keep_crowd(kept)));
     }
 
     /// Nobody yet. Remembers who ends, in order; each one wakes who waits.

@@ -13,6 +13,7 @@ use crate::{
     builder::Builder,
     callback::Callback,
     calls::Calls,
+    crowd::Crowd,
     executor::Executor,
     net::source::Watched,
     signals::Signals,
@@ -29,6 +30,8 @@ pub struct Core {
     /// A cancel request is being delivered: what is dropped meanwhile, is dropped for it.
     delivering: Cell<bool>,
     calls: Calls,
+    /// One that was waited in, for the next one.
+    crowd: Cell<Option<Rc<Crowd>>>,
     signals: Signals,
     watched: Watched,
     /// Made when the first work is handed in.
@@ -52,6 +55,7 @@ impl Core {
             running: Running::new(),
             delivering: Cell::new(false),
             calls: Calls::default(),
+            crowd: Cell::new(None),
             signals: Signals::default(),
             watched: Watched::default(),
             executor: OnceCell::new(),
@@ -81,6 +85,17 @@ impl Core {
 
     pub(crate) fn calls(&self) -> &Calls {
         &self.calls
+    }
+
+    #[inline]
+    pub(crate) fn take_crowd(&self) -> Option<Rc<Crowd>> {
+        self.crowd.take()
+    }
+
+    /// Returns the one that was kept before.
+    #[inline]
+    pub(crate) fn keep_crowd(&self, crowd: Rc<Crowd>) -> Option<Rc<Crowd>> {
+        self.crowd.replace(Some(crowd))
     }
 
     pub(crate) fn signals(&self) -> &Signals {

@@ -146,6 +146,7 @@ impl<T> Future for Wait<T> {
 impl<T> Drop for Wait<T> {
     fn drop(&mut self) {
         self.tasks.iter().map(Task::task).for_each(joiner::forget);
+        self.crowd.keep();
     }
 }
 

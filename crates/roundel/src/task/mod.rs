@@ -29,6 +29,8 @@
 //! end, so the future and the result are dropped by the owner: the future at the end of the last
 //! step, when the loop closes at the latest; the result by the handle, which is not `Send`, or at
 //! the end if there is no handle. What is freed later, maybe by another thread, is plain memory.
+//! What the owner frees may become another task's, of the same loop, without having been the
+//! allocator's in between: it does so where the allocator would have been given it.
 //!
 //! **When the loop goes,** nobody can bring references home any more. Before the inbox closes, the
 //! owner adds its number to the atomic one, one more for itself, and takes its name off the header

@@ -199,7 +199,73 @@ pub(crate) struct Home {
 pub(crate) struct Household {
     home: NonNull<Home>,
     tasks: RefCell<Vec<NonNull<Header>>>,
+    kept: Kept,
     owner: u64,
+}
+
+/// The memory of the last few tasks that were freed, for the next ones of their size: a program that starts a task and
+/// awaits it does so again and again, and the allocator takes a sixth of that. Of what is larger than [`Kept::LARGEST`]
+/// nothing is kept. The owner's.
+///
+/// Tools that watch memory see no freeing where something is kept. `--cfg roundel_frees` is for them: nothing is.
+#[derive(Default)]
+struct Kept([OwnCell<Option<Memory>>; 4]);
+
+/// Where it is, and what the allocator was asked for.
+type Memory = (NonNull<u8>, Layout);
+
+impl Kept {
+    const LARGEST: usize = if cfg!(any(loom, roundel_frees)) {
+        0
+    } else {
+        1024
+    };
+
+    /// Memory with anything in it; null if there is none.
+    ///
+    /// # Safety
+    ///
+    /// The layout has a size.
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if layout.size() <= Self::LARGEST {
+            for place in &self.0 {
+                if let Some((memory, of)) = place.get()
+                    && of == layout
+                {
+                    place.set(None);
+                    return memory.as_ptr();
+                }
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { alloc(layout) }
+    }
+
+    /// # Safety
+    ///
+    /// The memory came from [`alloc`](Kept::alloc) with this layout, here or elsewhere, and nobody uses it.
+    #[inline]
+    unsafe fn dealloc(&self, memory: NonNull<u8>, layout: Layout) {
+        if layout.size() <= Self::LARGEST {
+            for place in &self.0 {
+                if place.get().is_none() {
+                    return place.set(Some((memory, layout)));
+                }
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { dealloc(memory.as_ptr(), layout) };
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for (memory, layout) in self.0.iter().filter_map(OwnCell::take) {
+            // SAFETY: it came from the allocator with this layout, and nobody uses what is kept.
+            unsafe { dealloc(memory.as_ptr(), layout) };
+        }
+    }
 }
 
 impl Household {
@@ -212,6 +278,7 @@ impl Household {
         Self {
             home: NonNull::from(Box::leak(home)),
             tasks: RefCell::default(),
+            kept: Kept::default(),
             owner: claim_thread_number(),
         }
     }
@@ -228,7 +295,7 @@ impl Household {
     pub(crate) fn create<F: Future + 'static>(&self, future: F, number: u64) -> TaskRef {
         let layout = const { Layout::new::<TaskCell<F>>() };
         // SAFETY: the layout has a size: the header does.
-        let memory = unsafe { alloc(layout) };
+        let memory = unsafe { self.kept.alloc(layout) };
         let Some(cell) = NonNull::new(memory.cast::<TaskCell<F>>()) else {
             handle_alloc_error(layout)
         };
@@ -569,7 +636,8 @@ unsafe fn release(task: NonNull<Header>) {
         // SAFETY: that was the last reference; the loop is gone and has no list any more. Each
         // task that it left behind is one of the survivors.
         unsafe {
-            free(task);
+            let layout = clear(task);
+            dealloc(task.as_ptr().cast(), layout);
             Home::release(home);
         }
     }
@@ -595,22 +663,26 @@ unsafe fn free_here(task: NonNull<Header>) {
             unsafe { moved.as_ref() }.slot.set(slot);
         }
     }
-    // SAFETY: the caller's promise; it is off the list.
-    unsafe { free(task) };
+    // SAFETY: the caller's promise; it is off the list. The memory came from this household.
+    unsafe {
+        let layout = clear(task);
+        core.household().kept.dealloc(task.cast(), layout);
+    }
 }
 
+/// Drops what is left in a task. What remains is memory of this layout.
+///
 /// # Safety
 ///
 /// There is no reference to the task, and it is on no list.
-unsafe fn free(task: NonNull<Header>) {
+unsafe fn clear(task: NonNull<Header>) -> Layout {
     // SAFETY: the task has ended (the household has a reference until then), so future and result
     // are gone, nobody waits for it, and of the extras only the name is left, which any thread may
     // drop. The rest of the header is plain data.
     unsafe {
         let header = task.as_ref();
         drop(header.extras.take());
-        let layout = header.vtable.layout;
-        dealloc(task.as_ptr().cast(), layout);
+        header.vtable.layout
     }
 }
 
