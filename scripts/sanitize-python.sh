@@ -3,7 +3,8 @@
 # after its object is gone, a write past an end, a block that nobody frees.
 #
 #   address   The extension compiled with the address sanitizer; memory of the interpreter comes from
-#             malloc, so that the sanitizer sees Python objects too. At the end, leaks whose stack
+#             malloc, so that the sanitizer sees Python objects too. The extensions on the bridge, of the
+#             tests and of the examples, are compiled so as well. At the end, leaks whose stack
 #             goes through our code, other than what importing the module keeps for good.
 #   stress    The interpreter's own debug allocator, and a collection at every
 #             allocation that can start one: objects meet the collector at every point of their life.
@@ -75,7 +76,7 @@ run_tests() { # COMMAND...: the interpreter and its options, with the tests behi
 }
 
 address() {
-    local library host package log passed=yes
+    local library host built package extension log passed=yes
     if ! rustc "+$toolchain" --version >/dev/null 2>&1; then
         skipped+=("address (no $toolchain toolchain)")
         return 0
@@ -88,10 +89,15 @@ address() {
         return 0
     fi
     host=$(rustc "+$toolchain" -vV | sed -n 's/^host: //p')
-    RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer" \
+    RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer --cfg roundel_frees" \
         CARGO_TARGET_DIR="$target/sanitize-python/target" PYO3_PYTHON=$python PYO3_BUILD_EXTENSION_MODULE=1 \
-        cargo "+$toolchain" build --quiet --package roundel-py --target "$host" || return 1
-    package=$(place address "$target/sanitize-python/target/$host/debug/lib_roundel.so")
+        cargo "+$toolchain" build --quiet --package roundel-py --package roundel-bridge-probe \
+        --package roundel-example-kv --target "$host" || return 1
+    built=$target/sanitize-python/target/$host/debug
+    package=$(place address "$built/lib_roundel.so")
+    for extension in bridge_probe kv; do
+        cp "$built/lib$extension.so" "$package/$extension$suffix"
+    done
     log=$package/report
     # Frames of the interpreter have no frame pointers: the slow way of unwinding finds ours above them.
     PYTHONPATH=$package PYTHONMALLOC=malloc LD_PRELOAD=$library \
@@ -107,7 +113,7 @@ for name in glob.glob(sys.argv[1] + ".*"):
         leak = block.startswith(("Direct leak", "Indirect leak"))
         # What Python code allocates is not ours because a callback of ours runs it.
         nearest = block.split("_PyEval_EvalFrameDefault")[0]
-        ours = "crates/py/src" in nearest or "crates/core/src" in nearest
+        ours = any(f"crates/{crate}/src" in nearest for crate in ("py", "core", "bridge", "roundel"))
         if leak and (not ours or "module_exec" in nearest):
             continue  # the interpreter's, or the tables of a class, which live as long as the class
         if leak or "ERROR: AddressSanitizer" in block:
