@@ -21,8 +21,10 @@ memcheck="valgrind --quiet --error-exitcode=97 --leak-check=full --show-leak-kin
 of_tasks=(--test tasks --test cancellation)
 
 sanitizer() { # name
-    # Memory that is kept for the next task is not freed: what uses it still would not be seen.
-    local flags="-Zsanitizer=$1 --cfg roundel_frees" build_std=()
+    local flags="-Zsanitizer=$1" build_std=()
+    # Memory that is kept for the next task is not freed, and what uses it still would not be seen. The thread sanitizer
+    # is to see that it goes from task to task.
+    [ "$1" = address ] && flags+=" --cfg roundel_frees"
     if [ "$has_source" = yes ]; then
         build_std=(-Zbuild-std)
     else
