@@ -8,7 +8,8 @@
 //!
 //! Between two steps of a turn nothing of a program runs. So after a step of a task that goes on, the copy stays entered,
 //! and the next step that shares the snapshot finds itself in it. So does the context of a task that has its own, for that
-//! task's next step: the one that `run()` is given drives much of a program. Whatever else is to come leaves it first.
+//! task's next step: the one that `run()` is given drives much of a program. And so does it after a callback with whose
+//! handle nothing goes that could run code of a program's. Whatever else is to come leaves it first.
 //!
 //! Owns: the snapshot and the copy of a loop ([`Contexts`]), the context of one handle or task ([`RunContext`]). Nothing
 //! is kept alive longer than by copies for each: a snapshot that nobody has any more goes.
@@ -29,11 +30,11 @@ pub struct Contexts {
     working: Slot,
     /// One that is no copy of ours, and entered.
     own: Slot,
-    /// What is entered: after a step, until anything but the next one comes.
+    /// What is entered: after a step or a callback, until something comes that is to run elsewhere.
     stays: Cell<Stays>,
 }
 
-/// A context that is entered between two steps.
+/// A context that is entered between two steps or callbacks.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Stays {
     #[default]
@@ -205,8 +206,9 @@ impl RunContext {
         self.run_in_row(py, event_loop, || false, body)
     }
 
-    /// The same for a step: if it went well and `may_stay` says so, the context may still be entered when this returns,
-    /// and whoever runs anything of the program's before the next step calls [`Contexts::leave`].
+    /// The same for a step or a callback of a turn: if it went well and `may_stay` says so, the context may still be
+    /// entered when this returns, and whoever runs anything of the program's before the next one calls
+    /// [`Contexts::leave`].
     #[inline]
     pub fn run_in_row<R>(
         &self,
