@@ -13,9 +13,7 @@ import builtins
 import importlib.machinery
 import linecache
 import os
-import pkgutil
 import sys
-import textwrap
 import traceback as traceback_module
 from collections.abc import Iterator
 from types import CodeType, FrameType, ModuleType, TracebackType
@@ -106,8 +104,20 @@ def _run_file(program: str) -> None:
 
 
 def _is_importable(path: str) -> bool:
-    """Whether `path` is a folder or an archive that modules are imported from."""
-    return pkgutil.get_importer(path) is not None
+    """Whether `path` is a folder or an archive that modules are imported from.
+
+    By the words of the import system, and its cache, as the interpreter asks; pkgutil would do, and costs its import.
+    """
+    if path in sys.path_importer_cache:
+        return sys.path_importer_cache[path] is not None
+    for hook in sys.path_hooks:
+        try:
+            finder = hook(path)
+        except ImportError:
+            continue
+        sys.path_importer_cache[path] = finder
+        return True
+    return False
 
 
 def _run_module(name: str) -> None:
@@ -127,6 +137,8 @@ def _run_code_argument(source: str) -> None:
     _search_first("")
     namespace = _fresh_main(importlib.machinery.BuiltinImporter)
     if sys.version_info >= (3, 14):
+        import textwrap
+
         source = textwrap.dedent(source)
     code = _compile(source, "<string>")
     if sys.version_info >= (3, 13):
