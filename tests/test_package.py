@@ -8,6 +8,7 @@ import asyncio
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -110,6 +111,39 @@ assert len(set(_roundel.__all__)) == len(_roundel.__all__) and set(late) <= set(
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=25)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_function_of_asyncio_that_says_whom_it_wraps_is_seen_through():
+    code = textwrap.dedent("""
+        import asyncio, functools
+        from asyncio import base_events
+
+        def wrapped(function):
+            @functools.wraps(function)
+            def wrapper(*args, **kwargs):
+                seen.add(function.__name__)
+                return function(*args, **kwargs)
+            return wrapper
+
+        seen = set()
+        base_events.Server._attach = wrapped(base_events.Server._attach)
+        base_events.BaseEventLoop.create_task = wrapped(base_events.BaseEventLoop.create_task)
+
+        import roundel
+
+        async def main():
+            server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+            async with server:
+                reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+                assert await reader.read() == b""
+                writer.close()
+                await writer.wait_closed()
+
+        roundel.run(main())
+        print(sorted(seen))
+    """)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=25)
+    assert (ran.stdout, ran.stderr) == ("['_attach']\n", "")
 
 
 def test_the_extension_has_no_other_names():
