@@ -203,6 +203,13 @@ pub fn load(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
+/// Whether `asyncio.tasks.current_task` is asyncio's own, as was seen before.
+#[inline]
+pub fn current_task_is_own() -> bool {
+    let stdlib = get();
+    stdlib.current_task_is_own.holds(&stdlib.tasks_namespace)
+}
+
 /// `asyncio.tasks.current_task`, and whether somebody has put another function in its place.
 pub fn current_task(py: Python<'_>) -> PyResult<(Obj, bool)> {
     let stdlib = get();

@@ -103,7 +103,7 @@ impl Guests {
     }
 
     /// Makes the turns ready that other threads have asked for.
-    #[inline]
+    #[inline(always)]
     pub fn hear(&self, py: Python<'_>, kernel: &Kernel) {
         if !self.0.borrow().is_empty() {
             self.hear_each(py, kernel);

@@ -127,17 +127,14 @@ impl Alarm {
 
     /// Cancels it, if it is set.
     pub fn cancel(&self, py: Python<'_>, home: &Home) -> PyResult<()> {
-        let set = self.0.get();
-        self.over();
-        match set {
+        match self.0.take() {
             Held::Number(number) => {
                 let Some(key) = key_of(number) else {
                     return Ok(());
                 };
-                let entry = home.with_ours(py, |event_loop| {
-                    event_loop
-                        .kernel_if_open()
-                        .and_then(|kernel| kernel.cancel_timer(key))
+                // Taken out first and dropped here: what goes with it may run anybody's code.
+                let entry = home.with_lent(py, |event_loop| {
+                    event_loop.with_open_kernel(|kernel| kernel.cancel_timer(key))
                 });
                 drop(entry);
                 Ok(())

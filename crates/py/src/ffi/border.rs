@@ -421,16 +421,48 @@ pub(super) unsafe extern "C" fn bind_method(
     }
 }
 
-/// Vectorcall of a [`BoundCoroutine`]: of the function, with the instance in front. One that nobody else has is offered
-/// to what the call makes.
+/// Vectorcall of a [`BoundCoroutine`]: of the function, with the instance in front. One that nobody else has becomes what
+/// the call makes.
 pub(super) unsafe extern "C" fn call_bound(
     callable: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     count: usize,
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: the interpreter calls attached, with a bound object that the caller keeps alive; function and instance are
-    // kept alive by it or, while it is offered, here.
+    // SAFETY: the interpreter calls attached, with a bound object and arguments that the caller keeps alive. What is bound
+    // is kept alive by the object until it is taken out of it; the object has nothing then that would have to be dropped,
+    // and becomes a wait.
+    unsafe {
+        let py = Python::assume_attached();
+        let this = This::<BoundCoroutine>::new(py, callable);
+        if ffi::Py_REFCNT(callable) == 1
+            && names.is_null()
+            && !class::has_weak_references(callable)
+            && let Some(end) = this.end()
+            && end.is_plain_call(args, ffi::PyVectorcall_NARGS(count) as usize)
+            && let Some(kind) = (end.kind)(py, this.instance.as_ptr())
+            && let Some(instance) = this.instance.take()
+        {
+            drop(this.function.take());
+            class::turn_into::<BoundCoroutine, _>(callable, Wait::at(kind, instance));
+            return Obj::from_borrowed(callable).into_ptr();
+        }
+        call_bound_in_full(callable, args, count, names)
+    }
+}
+
+/// The same by a call of the function. A bound object that nobody else has is offered to what the call makes.
+///
+/// # Safety
+/// As the interpreter calls [`call_bound`].
+#[inline(never)]
+unsafe fn call_bound_in_full(
+    callable: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as there; function and instance are kept alive by the object or, while it is offered, here.
     unsafe {
         let py = Python::assume_attached();
         let this = This::<BoundCoroutine>::new(py, callable);
@@ -444,15 +476,6 @@ pub(super) unsafe extern "C" fn call_bound(
         let (Some(function), Some(instance)) = (this.function.take(), this.instance.take()) else {
             return not_callable(callable, args, count, names);
         };
-        if let Some(end) = This::<CoroutineFunction>::new(py, function.as_ptr()).end()
-            && names.is_null()
-            && ffi::PyVectorcall_NARGS(count) as usize == end.arguments
-            && (0..end.arguments).all(|index| *args.add(index) == ffi::Py_None())
-            && let Some(kind) = (end.kind)(py, instance.as_ptr())
-        {
-            class::turn_into::<BoundCoroutine, _>(callable, Wait::at(kind, instance));
-            return Obj::from_borrowed(callable).into_ptr();
-        }
         let (result, taken) = class::offer::<BoundCoroutine, _>(callable, || {
             call_with(&function, &instance, args, count, names)
         });

@@ -21,7 +21,7 @@ use pyo3::types::PyString;
 use super::border;
 use super::builder::{Base, Builder};
 use super::class::{self, Class, Native, This, Visitor};
-use super::function::CoroutineFunction;
+use super::function::{CoroutineFunction, End};
 use super::obj::{Obj, Slot};
 
 /// A coroutine function with its first argument.
@@ -76,6 +76,19 @@ impl BoundCoroutine {
     pub(super) fn create(py: Python<'_>, function: Obj, instance: Obj) -> PyResult<Obj> {
         let bound = Self::new(border::call_bound, Slot::new(function), Slot::new(instance));
         class::create(py, bound)
+    }
+
+    /// Which end of a block the function is, if it is one.
+    #[inline]
+    pub(super) fn end(&self) -> Option<End> {
+        let function = self.function.as_ptr();
+        // SAFETY: what is bound is a CoroutineFunction, which this keeps alive; called attached.
+        unsafe {
+            let py = Python::assume_attached();
+            (!function.is_null())
+                .then(|| This::<CoroutineFunction>::new(py, function).end())
+                .flatten()
+        }
     }
 
     /// What an object that was offered and not taken is again.

@@ -582,15 +582,25 @@ pub(super) unsafe extern "C" fn dealloc<T: Native>(object: *mut ffi::PyObject) {
         if has_weak_references(object) {
             ffi::PyObject_ClearWeakRefs(object);
         }
-        freeing::free(object, free::<T>);
+        freeing::free(object, |object| free_now::<T>(object), free::<T>);
     }
+}
+
+/// [`free_now`], for later.
+///
+/// # Safety
+/// As for that.
+unsafe fn free<T: Native>(object: *mut ffi::PyObject) {
+    // SAFETY: the caller's promise.
+    unsafe { free_now::<T>(object) }
 }
 
 /// The rest of [`dealloc`]: what may free other objects in turn.
 ///
 /// # Safety
 /// As for `dealloc`, which has done the first half.
-unsafe fn free<T: Native>(object: *mut ffi::PyObject) {
+#[inline(always)]
+unsafe fn free_now<T: Native>(object: *mut ffi::PyObject) {
     // SAFETY: the value is dropped here and only here; then comes the memory, and last the class, which instances of
     // heap types hold a reference to.
     unsafe {

@@ -71,16 +71,20 @@ impl Depth {
 /// Frees the object now, or, deep inside of freeing others, when one of the outer ones is done.
 ///
 /// # Safety
-/// Nothing refers to the object, the collector does not know it any more, and `free` fits it.
-#[inline]
-pub(super) unsafe fn free(object: *mut ffi::PyObject, free: Free) {
+/// Nothing refers to the object, the collector does not know it any more, and `free` fits it. `now` does the same: it is
+/// there so that it can be compiled into this.
+#[inline(always)]
+pub(super) unsafe fn free(
+    object: *mut ffi::PyObject,
+    now: impl FnOnce(*mut ffi::PyObject),
+    free: Free,
+) {
     let depth = DEPTH.depth.get();
     if depth >= DEEPEST {
         return DEPTH.wait(object, free);
     }
     DEPTH.depth.set(depth + 1);
-    // SAFETY: the caller's promise.
-    unsafe { free(object) };
+    now(object);
     if DEPTH.some_wait.get() && depth < FREES_WAITING {
         DEPTH.free_waiting();
     }

@@ -20,6 +20,25 @@ use super::class::{self, Class, Native, This, Visitor};
 use super::obj::{Obj, Slot};
 use crate::wait::Kind;
 
+impl End {
+    /// Whether the call has as many arguments, each of them None.
+    ///
+    /// # Safety
+    /// So many valid arguments.
+    #[inline]
+    pub(super) unsafe fn is_plain_call(
+        &self,
+        args: *const *mut ffi::PyObject,
+        count: usize,
+    ) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe {
+            count == self.arguments
+                && (count == 0 || (0..count).all(|index| *args.add(index) == ffi::Py_None()))
+        }
+    }
+}
+
 /// A callable that gives coroutines.
 #[repr(C)]
 pub struct CoroutineFunction {

@@ -146,6 +146,16 @@ impl Numbered {
         Held::Object(unsafe { Obj::from_borrowed(pointer) })
     }
 
+    /// Takes it out; zero stays.
+    pub fn take(&self) -> Held {
+        let word = self.0.replace(ptr::without_provenance_mut(NUMBER));
+        if word.addr() & NUMBER != 0 {
+            return Held::Number((word.addr() >> 1) as u64);
+        }
+        // SAFETY: no number, so an object, which the field owned and has given up; not null.
+        Held::Object(unsafe { Obj::from_owned(word.cast()).unwrap_unchecked() })
+    }
+
     /// Stores, then releases what was there.
     pub fn set(&self, held: Held) {
         let word = match held {

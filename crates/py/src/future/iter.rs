@@ -64,20 +64,21 @@ fn not_awaited() -> PyErr {
 
 fn resume(this: This<'_, FutureIter>) -> PyResult<Resumed> {
     let py = this.py();
-    let Some(future) = this.future.get() else {
+    let Some(future) = this.future.take() else {
         return Ok(Resumed::Returned(Obj::none(py)));
     };
     let Some(awaited) = Future::find(py, &future) else {
+        this.future.set(future);
         return Err(not_awaited());
     };
     if !awaited.is_done() {
+        this.future.set(future.clone());
         if this.started.replace(true) {
             return Err(not_awaited());
         }
         awaited.set_blocking(true);
-        return Ok(Resumed::Yielded(future.clone()));
+        return Ok(Resumed::Yielded(future));
     }
-    this.future.set(None);
     state::result(awaited).map(Resumed::Returned)
 }
 

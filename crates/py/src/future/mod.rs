@@ -272,19 +272,26 @@ pub fn traceback_if_debug(py: Python<'_>, home: &Home) -> PyResult<Option<Obj>> 
 }
 
 /// `RuntimeError` as asyncio's for an object whose `__init__` has not run.
+#[inline]
 pub fn alive(this: This<'_, Future>) -> PyResult<This<'_, Future>> {
     if this.home.is_empty() {
-        let name = this.bind().get_type().name()?;
-        let name = if name.to_string().contains("Task") {
-            "Task"
-        } else {
-            "Future"
-        };
-        return Err(PyRuntimeError::new_err(format!(
-            "{name} object is not initialized."
-        )));
+        return Err(not_initialised(this));
     }
     Ok(this)
+}
+
+#[cold]
+fn not_initialised(this: This<'_, Future>) -> PyErr {
+    let name = match this.bind().get_type().name() {
+        Ok(name) => name,
+        Err(error) => return error,
+    };
+    let name = if name.to_string().contains("Task") {
+        "Task"
+    } else {
+        "Future"
+    };
+    PyRuntimeError::new_err(format!("{name} object is not initialized."))
 }
 
 /// asyncio's error for an `__init__` that has run already.

@@ -94,6 +94,7 @@ pub fn whose_result_is_set_by(callable: &Obj) -> Option<&Obj> {
 }
 
 /// Out of `Pending`. The waiters are taken first: one of them may be in the place of the value.
+#[inline]
 fn end(this: This<'_, Future>, state: State, value: Option<Obj>) -> PyResult<()> {
     let waiters = this.take_waiters();
     this.value.set(value, state as u8);

@@ -191,6 +191,7 @@ pub fn add_callback(this: This<'_, Future>, callback: Obj, context: Option<Obj>)
 }
 
 /// Makes a waiter wait; one who comes too late is told at once.
+#[inline]
 pub fn add_waiter(this: This<'_, Future>, waiter: Waiter) -> PyResult<()> {
     if this.is_done() {
         return tell(this, &waiter);
@@ -208,7 +209,7 @@ fn tell(this: This<'_, Future>, waiter: &Waiter) -> PyResult<()> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn wake(this: This<'_, Future>, waiting: Obj) -> PyResult<()> {
     let (py, done) = (this.py(), this.lend());
     if task::Task::class().is_instance(&waiting) {
@@ -219,14 +220,20 @@ fn wake(this: This<'_, Future>, waiting: Obj) -> PyResult<()> {
 }
 
 /// Tells those who have waited, in order.
+#[inline(always)]
 pub fn tell_all(this: This<'_, Future>, waiters: Waiters) -> PyResult<()> {
     match waiters {
         Waiters::None => Ok(()),
         Waiters::One(Waiter::Native(native)) => wake(this, native),
         waiters @ (Waiters::One(Waiter::Callback(..)) | Waiters::Many(_)) => {
-            waiters.iter().try_for_each(|waiter| tell(this, waiter))
+            tell_each(this, &waiters)
         }
     }
+}
+
+#[inline(never)]
+fn tell_each(this: This<'_, Future>, waiters: &Waiters) -> PyResult<()> {
+    waiters.iter().try_for_each(|waiter| tell(this, waiter))
 }
 
 /// `remove_done_callback`. Comparing runs Python code, which may change the list: what was equal is then taken out of

@@ -11,14 +11,16 @@ use crate::stdlib;
 
 /// The task of this loop that is in a step, as `asyncio.current_task(loop)`.
 pub fn current(py: Python<'_>, event_loop: &Obj) -> PyResult<Option<Obj>> {
+    if stdlib::current_task_is_own()
+        && let Some(tasks) = &stdlib::get().current_tasks
+        && let Some(ours) = This::<LoopCore>::instance(py, event_loop)
+        && let Some(task) = ours.place_of_current.value(tasks, event_loop)
+    {
+        return Ok(Some(task));
+    }
     let (function, replaced) = stdlib::current_task(py)?;
     if !replaced && let Some(tasks) = &stdlib::get().current_tasks {
-        let there = This::<LoopCore>::instance(py, event_loop)
-            .and_then(|ours| ours.place_of_current.value(tasks, event_loop));
-        return match there {
-            Some(task) => Ok(Some(task)),
-            None => call::dict_get(py, tasks, event_loop),
-        };
+        return call::dict_get(py, tasks, event_loop);
     }
     let task = call::call(py, &function, [event_loop])?;
     Ok((!task.is_none()).then_some(task))

@@ -74,6 +74,7 @@ fn without_context() -> PyErr {
 }
 
 /// Resumes the task with what `done` gives: nothing for a result, which the coroutine fetches itself, or an exception.
+#[inline(always)]
 pub fn wakeup(
     this: This<'_, Task>,
     event_loop: Option<This<'_, LoopCore>>,
@@ -179,6 +180,7 @@ fn is_cancelled_error(py: Python<'_>, exception: &Obj) -> PyResult<bool> {
         .is_instance(stdlib::get().cancelled_error.bind(py))
 }
 
+#[inline(always)]
 fn resume(
     this: This<'_, Task>,
     event_loop: Option<This<'_, LoopCore>>,
@@ -262,7 +264,7 @@ fn fail(this: This<'_, Task>, error: PyErr) -> PyResult<()> {
 }
 
 /// A bare yield, as in sleep(0): again in the next turn.
-#[inline]
+#[inline(always)]
 fn again_soon(this: This<'_, Task>, event_loop: Option<This<'_, LoopCore>>) -> PyResult<()> {
     match event_loop {
         // Mostly the turn is of the loop that the task belongs to.
@@ -277,6 +279,7 @@ fn again_soon(this: This<'_, Task>, event_loop: Option<This<'_, LoopCore>>) -> P
 }
 
 /// The coroutine awaits something.
+#[inline(always)]
 fn park(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
     let py = this.py();
     if awaited.as_ptr() == this.as_ptr() {
@@ -327,6 +330,7 @@ fn park_on_native(this: This<'_, Task>, awaited: This<'_, Future>) -> PyResult<b
 }
 
 /// Remembers what the task waits for, and passes on a request to cancel that came while it was running.
+#[inline(always)]
 fn waits_on(this: This<'_, Task>, awaited: Obj) -> PyResult<()> {
     observe::parked(this, &awaited);
     awaits::begin(this, &awaited)?;

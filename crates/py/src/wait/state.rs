@@ -148,7 +148,7 @@ fn cancelled_error(this: This<'_, Wait>) -> PyResult<Obj> {
 }
 
 /// One resume by `send(None)` or `next()`.
-#[inline]
+#[inline(always)]
 pub fn resume(this: This<'_, Wait>) -> PyResult<Resumed> {
     let step = match this.stage.get() {
         Stage::Fresh => this.kind.begin,
@@ -221,7 +221,7 @@ pub fn close(this: This<'_, Wait>) -> PyResult<()> {
 }
 
 /// What a step came to becomes the state and what the task is given.
-#[inline]
+#[inline(always)]
 fn follow(this: This<'_, Wait>, next: PyResult<Next>) -> PyResult<Resumed> {
     match next {
         Ok(Next::Return(value)) => {
