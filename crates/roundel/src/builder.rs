@@ -88,8 +88,8 @@ impl Builder {
 
     /// How late the system may wake the thread for a timer, to wake it less often, while the loop
     /// runs; at least a nanosecond. If nothing is said it is as little as can be in sleeps shorter
-    /// than 10 ms, and the thread's own affair otherwise: 50 us on Linux mostly. Elsewhere than on
-    /// Linux it does nothing.
+    /// than 10 ms and longer than 100 us, and the thread's own affair otherwise: 50 us on Linux
+    /// mostly. Elsewhere than on Linux it does nothing.
     ///
     /// Threads and processes that are started meanwhile begin with what is said here.
     ///
