@@ -203,34 +203,24 @@ impl State {
     /// After a poll by the host: [`Rest::Push`] asks it for another step.
     #[cfg_attr(loom, allow(dead_code, reason = "guests have the system's world"))]
     pub(crate) fn rest_lodged(&self) -> Rest {
-        match (self.stage.get(), self.request.get()) {
-            (Stage::Running, Request::None) => {
-                self.stage.set(Stage::Lodged);
-                Rest::Wait
-            }
-            (Stage::Woken, Request::None) | (Stage::Running | Stage::Woken, Request::Asked) => {
-                self.stage.set(Stage::Called);
-                Rest::Push
-            }
-            (Stage::Running | Stage::Woken, Request::Raised) => Rest::Deliver,
-            (Stage::Ready | Stage::Waiting | Stage::Lodged | Stage::Called | Stage::Ended, _) => {
-                unreachable!(
-                    "a task that is {:?} cannot have been polled",
-                    self.stage.get()
-                )
-            }
-        }
+        self.rest_in(Stage::Lodged, Stage::Called)
     }
 
     #[inline]
     pub(crate) fn rest(&self) -> Rest {
+        self.rest_in(Stage::Waiting, Stage::Ready)
+    }
+
+    /// What a poll leaves: a task that waits, or one that is to be polled again.
+    #[inline(always)]
+    fn rest_in(&self, waiting: Stage, again: Stage) -> Rest {
         match (self.stage.get(), self.request.get()) {
             (Stage::Running, Request::None) => {
-                self.stage.set(Stage::Waiting);
+                self.stage.set(waiting);
                 Rest::Wait
             }
             (Stage::Woken, Request::None) | (Stage::Running | Stage::Woken, Request::Asked) => {
-                self.stage.set(Stage::Ready);
+                self.stage.set(again);
                 Rest::Push
             }
             (Stage::Running | Stage::Woken, Request::Raised) => Rest::Deliver,
