@@ -30,14 +30,18 @@ use crate::{
 
 /// An event loop that runs callbacks of type `C` in a world `W`, observed by a probe `P`.
 ///
+/// A timer holds a `T`, which becomes a `C` when the timer is due. That is the same unless a front
+/// says otherwise, since many timers may be pending and fewer kinds of callbacks are timed than
+/// run. Becoming one may call nothing of the loop.
+///
 /// Dropping it drops its callbacks, and makes [`Sender::send`] fail.
-pub struct Loop<C, W: World, P: Probe = ()> {
+pub struct Loop<C, W: World, P: Probe = (), T: Into<C> = C> {
     pub(crate) world: W,
     pub(crate) probe: P,
     pub(crate) waker: Waker,
     pub(crate) policy: PollPolicy,
     pub(crate) ready: RefCell<Ready<C>>,
-    pub(crate) timers: RefCell<Timers<C>>,
+    pub(crate) timers: RefCell<Timers<T>>,
     pub(crate) sources: RefCell<Sources<C>>,
     pub(crate) signals: RefCell<Signals<C>>,
     pub(crate) inbox: Arc<Inbox<C>>,
@@ -48,10 +52,18 @@ pub struct Loop<C, W: World, P: Probe = ()> {
     pub(crate) expected: Cell<Option<RawFd>>,
 }
 
-/// Its parts.
+/// The plain one.
 impl<C, W: World, P: Probe> Loop<C, W, P> {
-    /// A loop with nothing to do.
+    /// A loop with nothing to do, whose timers hold callbacks.
     pub fn new(world: W, probe: P) -> Self {
+        Self::with_timers(world, probe)
+    }
+}
+
+/// Its parts.
+impl<C, W: World, P: Probe, T: Into<C>> Loop<C, W, P, T> {
+    /// A loop with nothing to do, whose timers hold a type of their own.
+    pub fn with_timers(world: W, probe: P) -> Self {
         Self {
             waker: world.waker(),
             world,
@@ -88,7 +100,7 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
 }
 
 /// Ready callbacks.
-impl<C, W: World, P: Probe> Loop<C, W, P> {
+impl<C, W: World, P: Probe, T: Into<C>> Loop<C, W, P, T> {
     /// Makes `callback` ready, behind all that is ready already, also behind what other threads
     /// have sent before.
     #[inline(always)]
@@ -123,10 +135,10 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
 }
 
 /// Timers.
-impl<C, W: World, P: Probe> Loop<C, W, P> {
+impl<C, W: World, P: Probe, T: Into<C>> Loop<C, W, P, T> {
     /// Makes `callback` ready as soon as the clock shows `when`. The key cancels it.
     #[inline]
-    pub fn call_at(&self, when: Instant, callback: C) -> TimerKey {
+    pub fn call_at(&self, when: Instant, callback: T) -> TimerKey {
         let key = self.timers.borrow_mut().add(when, callback);
         probe!(self.probe, timer_set(key, when));
         key
@@ -135,7 +147,7 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
     /// Takes a timer out before its time. None if it has fired or has been cancelled; one that has
     /// fired is ready or has run, and cannot be taken back here.
     #[inline]
-    pub fn cancel_timer(&self, timer: TimerKey) -> Option<C> {
+    pub fn cancel_timer(&self, timer: TimerKey) -> Option<T> {
         self.timers.borrow_mut().cancel(timer)
     }
 
@@ -145,7 +157,7 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
     ///
     /// Gives `callback` back if the timer has fired or has been cancelled.
     #[inline]
-    pub fn exchange_timer(&self, timer: TimerKey, callback: C) -> Result<C, C> {
+    pub fn exchange_timer(&self, timer: TimerKey, callback: T) -> Result<T, T> {
         self.timers.borrow_mut().exchange(timer, callback)
     }
 
@@ -168,7 +180,7 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
 
 /// Sources. The loop does not own the descriptors: they must be removed before they are closed, or
 /// [forgotten](Loop::forget) after.
-impl<C, W: World, P: Probe> Loop<C, W, P> {
+impl<C, W: World, P: Probe, T: Into<C>> Loop<C, W, P, T> {
     /// Makes `callback` ready whenever `fd` is readable. Returns the callback that it replaces.
     ///
     /// # Errors
@@ -292,7 +304,7 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
 /// Signals. The world reports them; asking the operating system for them is its own affair
 /// ([`OsWorld::watch_signal`](crate::OsWorld::watch_signal),
 /// [`OsWorld::signal_fd`](crate::OsWorld::signal_fd)).
-impl<C, W: World, P: Probe> Loop<C, W, P> {
+impl<C, W: World, P: Probe, T: Into<C>> Loop<C, W, P, T> {
     /// Makes `callback` ready whenever the world reports signal `signum`. Returns the callback that
     /// it replaces.
     pub fn add_signal(&self, signum: i32, callback: C) -> Option<C> {
@@ -316,7 +328,7 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
 }
 
 /// Other threads.
-impl<C, W: World, P: Probe> Loop<C, W, P> {
+impl<C, W: World, P: Probe, T: Into<C>> Loop<C, W, P, T> {
     /// What other threads put callbacks in with.
     pub fn sender(&self) -> Sender<C>
     where
@@ -342,15 +354,13 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
 }
 
 /// All callbacks.
-impl<C, W: World, P: Probe> Loop<C, W, P> {
-    /// Shows every callback to `f`, which must not call into the loop: for a garbage collector. May
-    /// be called at any moment; a part that is being changed just then is left out.
+impl<C, W: World, P: Probe, T: Into<C>> Loop<C, W, P, T> {
+    /// Shows every callback but those of timers to `f`, which must not call into the loop: for a
+    /// garbage collector, which asks [`for_each_timer`](Loop::for_each_timer) too. May be called at
+    /// any moment; a part that is being changed just then is left out.
     pub fn for_each(&self, f: &mut dyn FnMut(&C)) {
         if let Ok(ready) = self.ready.try_borrow() {
             ready.iter().for_each(&mut *f);
-        }
-        if let Ok(timers) = self.timers.try_borrow() {
-            timers.iter().for_each(&mut *f);
         }
         if let Ok(sources) = self.sources.try_borrow() {
             sources.iter().for_each(&mut *f);
@@ -359,6 +369,13 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
             signals.iter().for_each(&mut *f);
         }
         self.inbox.for_each(f);
+    }
+
+    /// Shows to `f` what each timer holds, as [`for_each`](Loop::for_each) shows the callbacks.
+    pub fn for_each_timer(&self, f: &mut dyn FnMut(&T)) {
+        if let Ok(timers) = self.timers.try_borrow() {
+            timers.iter().for_each(f);
+        }
     }
 
     /// Takes every callback out of everything and stops watching all sources. The loop is empty
@@ -380,14 +397,15 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
         self.collect_inbox();
         let ready = mem::replace(&mut *self.ready.borrow_mut(), Ready::new());
         let mut callbacks = ready.into_vec();
-        callbacks.extend(self.timers.borrow_mut().drain());
+        let timers = self.timers.borrow_mut().drain();
+        callbacks.extend(timers.into_iter().map(Into::into));
         callbacks.extend(self.sources.borrow_mut().drain(was_watched));
         callbacks.extend(self.signals.borrow_mut().drain());
         callbacks
     }
 }
 
-impl<C, W: World, P: Probe> Drop for Loop<C, W, P> {
+impl<C, W: World, P: Probe, T: Into<C>> Drop for Loop<C, W, P, T> {
     fn drop(&mut self) {
         // Dropping a callback may send another one: closed first, the inbox refuses it.
         let mail = self.inbox.close();

@@ -1,5 +1,5 @@
-//! Owns: callbacks that wait for their time, ordered by (when, sequence number). Leaves out: the
-//! clock.
+//! Owns: what waits for its time, ordered by (when, sequence number). Leaves out: the clock, and
+//! how what is due becomes a callback.
 //!
 //! A heap of small entries that name a slot (std's: one with four children to a node was measured a
 //! third slower, since std's `pop` compares less), and the callbacks in the slots. Cancelling
@@ -41,11 +41,11 @@ impl TimerKey {
     };
 }
 
-pub(crate) struct Timers<C> {
+pub(crate) struct Timers<T> {
     heap: BinaryHeap<Reverse<Entry>>,
     /// Never a dead one.
     newest: Option<Entry>,
-    slots: Vec<Slot<C>>,
+    slots: Vec<Slot<T>>,
     free: Vec<u32>,
     live: usize,
     next_seq: u32,
@@ -59,19 +59,22 @@ struct Entry {
     index: u32,
 }
 
-struct Slot<C> {
+struct Slot<T> {
     seq: u32,
     generation: u32,
-    callback: Option<C>,
+    callback: Option<T>,
 }
 
-impl<C> Slot<C> {
+/// With what is a pointer, a pending timer is two words here and two in the heap.
+const _: () = assert!(size_of::<Slot<&()>>() == 8 + size_of::<&()>() && size_of::<Entry>() == 16);
+
+impl<T> Slot<T> {
     fn holds(&self, seq: u32) -> bool {
         self.seq == seq && self.callback.is_some()
     }
 }
 
-impl<C> Timers<C> {
+impl<T> Timers<T> {
     pub(crate) fn new() -> Self {
         Self {
             heap: BinaryHeap::new(),
@@ -89,7 +92,7 @@ impl<C> Timers<C> {
         self.live
     }
 
-    pub(crate) fn add(&mut self, when: Instant, callback: C) -> TimerKey {
+    pub(crate) fn add(&mut self, when: Instant, callback: T) -> TimerKey {
         if self.next_seq == u32::MAX {
             self.renumber();
         }
@@ -127,7 +130,7 @@ impl<C> Timers<C> {
     }
 
     /// Takes the timer out before its time. None if it has fired, or has been cancelled.
-    pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<C> {
+    pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<T> {
         if !self.is_pending(key) {
             return None;
         }
@@ -142,7 +145,7 @@ impl<C> Timers<C> {
 
     /// Puts another callback into a pending timer. Gives back the old one, or, if the timer is not
     /// pending, the new one.
-    pub(crate) fn exchange(&mut self, key: TimerKey, callback: C) -> Result<C, C> {
+    pub(crate) fn exchange(&mut self, key: TimerKey, callback: T) -> Result<T, T> {
         match self.slots.get_mut(key.index as usize) {
             Some(slot) if slot.generation == key.generation => match &mut slot.callback {
                 Some(pending) => Ok(mem::replace(pending, callback)),
@@ -181,7 +184,8 @@ impl<C> Timers<C> {
     }
 
     /// Takes the first timer that is due at `now`.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(TimerKey, C)> {
+    #[inline]
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(TimerKey, T)> {
         let (Entry { when, index, .. }, is_newest) = self.first()?;
         if when > now {
             return None;
@@ -196,7 +200,7 @@ impl<C> Timers<C> {
     }
 
     /// Takes all timers, in the order in which they would have fired.
-    pub(crate) fn drain(&mut self) -> Vec<C> {
+    pub(crate) fn drain(&mut self) -> Vec<T> {
         let mut callbacks = Vec::with_capacity(self.live);
         while let Some((_, callback)) = self.pop_due(Instant::MAX) {
             callbacks.push(callback);
@@ -204,11 +208,11 @@ impl<C> Timers<C> {
         callbacks
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &C> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().filter_map(|slot| slot.callback.as_ref())
     }
 
-    fn empty(&mut self, index: u32) -> Option<C> {
+    fn empty(&mut self, index: u32) -> Option<T> {
         let callback = self.slots[index as usize].callback.take();
         self.free.push(index);
         self.live -= 1;

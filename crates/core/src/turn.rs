@@ -10,13 +10,14 @@ use crate::{
     error::TurnError,
     event_loop::Loop,
     events::{Events, Readiness},
+    instant::Instant,
     policy::{Plan, Situation},
     probe::{Probe, probe},
     waker::Bed,
     world::World,
 };
 
-impl<C, W: World, P: Probe> Loop<C, W, P> {
+impl<C, W: World, P: Probe, T: Into<C>> Loop<C, W, P, T> {
     /// One pass: poll if need be, take in what has arrived, run what is ready now.
     ///
     /// `wait` does the polling, if there is any: it calls [`Poll::wait`](crate::Poll::wait) with
@@ -25,7 +26,7 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
     ///
     /// `run` runs one callback, and may call all of the loop. If it fails the turn ends at once.
     /// Callbacks of sources and signals are cloned when they become ready; cloning may call nothing
-    /// of the loop but [`for_each`](Loop::for_each).
+    /// of the loop but [`for_each`](Loop::for_each) and its like for timers.
     ///
     /// # Errors
     ///
@@ -230,19 +231,23 @@ impl<C, W: World, P: Probe> Loop<C, W, P> {
     }
 
     fn collect_due_timers(&self) {
-        let timers = &mut *self.timers.borrow_mut();
-        let Some(first) = timers.next_when() else {
+        let Some(first) = self.timers.borrow_mut().next_when() else {
             return;
         };
         // Mostly they are for much later, and the clock need not be looked at.
-        if !self.world.may_be(first) {
-            return;
+        if self.world.may_be(first) {
+            self.fire(self.world.now());
         }
-        let now = self.world.now();
+    }
+
+    /// Makes ready what is due.
+    #[inline(never)]
+    fn fire(&self, now: Instant) {
+        let timers = &mut *self.timers.borrow_mut();
         let ready = &mut *self.ready.borrow_mut();
-        while let Some((_key, callback)) = timers.pop_due(now) {
+        while let Some((_key, timer)) = timers.pop_due(now) {
             probe!(self.probe, timer_fired(_key));
-            ready.push(callback);
+            ready.push(timer.into());
         }
     }
 }

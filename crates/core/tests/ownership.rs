@@ -28,6 +28,7 @@ fn every_callback_is_shown_once_and_drained_once() {
 
     let mut shown = Vec::new();
     el.for_each(&mut |callback| shown.push(*callback));
+    el.for_each_timer(&mut |timer| shown.push(*timer));
     shown.sort_unstable();
     let mut all = [
         "ready",
@@ -43,6 +44,7 @@ fn every_callback_is_shown_once_and_drained_once() {
     assert_eq!(shown, all);
 
     el.for_each(&mut |callback| panic!("{callback} is left"));
+    el.for_each_timer(&mut |timer| panic!("{timer} is left"));
     assert_eq!(
         el.ready_len() + el.timers_len() + el.sources_len() + el.signals_len(),
         0
@@ -60,8 +62,9 @@ struct Collecting(Weak<Loop<Collecting, VirtualWorld>>);
 
 impl Clone for Collecting {
     fn clone(&self) -> Self {
-        let mut seen = 0;
-        self.0.upgrade().unwrap().for_each(&mut |_| seen += 1);
+        let (el, mut seen) = (self.0.upgrade().unwrap(), 0);
+        el.for_each(&mut |_| seen += 1);
+        el.for_each_timer(&mut |_| seen += 1);
         COLLECTED.set(Some(seen));
         Self(self.0.clone())
     }
@@ -108,6 +111,7 @@ impl Drop for Noisy {
         drop(el.remove_writer(12345).unwrap());
         drop(el.forget(12345));
         el.for_each(&mut |_| {});
+        el.for_each_timer(&mut |_| {});
     }
 }
 

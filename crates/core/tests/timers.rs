@@ -170,3 +170,45 @@ fn a_pending_timer_takes_another_callback_and_one_that_is_gone_gives_it_back() {
     );
     assert_eq!(el.cancel_timer(next), Some(4));
 }
+
+/// What a loop's timers may hold that is not what it runs.
+#[derive(Debug, PartialEq)]
+struct Alarm(&'static str);
+
+impl From<Alarm> for String {
+    fn from(alarm: Alarm) -> Self {
+        alarm.0.to_uppercase()
+    }
+}
+
+#[test]
+fn what_a_timer_holds_becomes_a_callback_when_it_is_due_and_when_it_is_drained() {
+    let el: Loop<String, _, _, Alarm> = Loop::with_timers(VirtualWorld::new(), ());
+    let at = Instant::from_nanos;
+    el.call_soon("soon".to_owned());
+    el.call_at(at(0), Alarm("due"));
+    let cancelled = el.call_at(at(1), Alarm("cancelled"));
+    let exchanged = el.call_at(at(2), Alarm("exchanged"));
+    el.call_at(at(3), Alarm("drained"));
+    assert_eq!(el.cancel_timer(cancelled), Some(Alarm("cancelled")));
+    assert_eq!(
+        el.exchange_timer(exchanged, Alarm("new")),
+        Ok(Alarm("exchanged"))
+    );
+    let mut shown = Vec::new();
+    el.for_each_timer(&mut |alarm| shown.push(alarm.0));
+    assert_eq!(shown, ["due", "new", "drained"]);
+    el.for_each(&mut |callback| assert_eq!(callback, "soon"));
+
+    let mut ran = Vec::new();
+    for _ in 0..2 {
+        el.turn(roundel_core::Poll::wait, |callback| {
+            ran.push(callback);
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+    }
+    assert_eq!(ran, ["soon", "DUE", "NEW"]);
+    el.call_soon("ready".to_owned());
+    assert_eq!(el.drain(), ["ready", "DRAINED"]);
+}

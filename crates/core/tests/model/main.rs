@@ -342,6 +342,7 @@ impl Pair {
         assert_eq!(el.signals_len(), model.signals.len());
         let mut shown = Vec::new();
         el.for_each(&mut |id| shown.push(**id));
+        el.for_each_timer(&mut |id| shown.push(**id));
         shown.sort_unstable();
         assert_eq!(shown, model.held());
         for callback in &*self.made.borrow() {

@@ -121,6 +121,7 @@ proptest! {
             home.call(call);
             let mut shown = 0;
             home.el.for_each(&mut |_| shown += 1);
+            home.el.for_each_timer(&mut |_| shown += 1);
             prop_assert_eq!(shown, alive.get());
         }
         home.last_words.take();

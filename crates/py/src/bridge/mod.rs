@@ -22,7 +22,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use roundel_core::{Clock as _, Instant, Mode, TimerKey, Waker};
 
-use crate::event_loop::{Callback, Home, Kernel, LoopCore};
+use crate::event_loop::{Callback, Home, Kernel, LoopCore, Timed};
 use crate::ffi::guest::{self as table, Link};
 use crate::ffi::{Base, Builder, Class, Native, Obj, This, Visitor, class};
 
@@ -183,10 +183,10 @@ pub fn call_soon(guest: This<'_, Guest>) -> PyResult<()> {
 
 /// It wants to be called at this time, or at none.
 pub fn call_at(guest: This<'_, Guest>, when: Option<u64>) -> PyResult<()> {
-    let callback = Callback::Guest(guest.object(), Asked::Alarm);
+    let timed = Timed::guest(guest.object());
     let before = on_kernel(guest, |kernel| {
         let before = guest.alarm.take().and_then(|key| kernel.cancel_timer(key));
-        let key = when.map(|when| kernel.call_at(Instant::from_nanos(when), callback));
+        let key = when.map(|when| kernel.call_at(Instant::from_nanos(when), timed));
         guest.alarm.set(key);
         before
     });

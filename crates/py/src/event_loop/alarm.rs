@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 use roundel_core::{Clock as _, TimerKey};
 
-use super::{Callback, Home, LoopCore, instant, time};
+use super::{Home, LoopCore, Timed, instant, time};
 use crate::combine::AsCompleted;
 use crate::ffi::bound::Function;
 use crate::ffi::{Held, Native, Numbered, Obj, This, Visitor, call};
@@ -65,10 +65,8 @@ impl Alarm {
                 return Ok(None);
             }
             let seconds = seconds(event_loop, when)?;
-            let callback = Callback::Due(target.clone());
-            Ok(Some(
-                event_loop.kernel()?.call_at(instant(seconds), callback),
-            ))
+            let timed = Timed::due(target.clone());
+            Ok(Some(event_loop.kernel()?.call_at(instant(seconds), timed)))
         });
         let set = match ours {
             Some(Ok(Some(key))) => Held::Number(number_of(key)),
@@ -120,7 +118,7 @@ impl Alarm {
         if kernel.world().may_be(when) && seconds <= time(event_loop)? {
             return Ok(false);
         }
-        let key = kernel.call_at(when, Callback::Due(target.object()));
+        let key = kernel.call_at(when, Timed::due(target.object()));
         self.0.set(Held::Number(number_of(key)));
         Ok(true)
     }

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::world::seconds;
-use super::{Callback, LoopCore, instant, schedule, time};
+use super::{Callback, LoopCore, Timed, instant, schedule, time};
 use crate::ffi::args::Signature;
 use crate::ffi::{Args, Builder, Obj, This, call};
 use crate::handle::{Handle, TimerHandle, When};
@@ -142,7 +142,7 @@ fn set_timer<'a>(
         When::Other(when) => when.bind(this.py()).extract()?,
     };
     let timer = TimerHandle::create(this, when, callback, args, context)?;
-    let entry = Callback::Handle(timer.clone());
+    let entry = Timed::handle(timer.clone());
     let key = this.with_kernel(|kernel| kernel.call_at(instant(seconds), entry))?;
     if let Some(timer) = This::<TimerHandle>::exact(this.py(), &timer) {
         timer.armed(key);

@@ -15,6 +15,7 @@ mod make;
 mod run;
 pub mod schedule;
 mod sources;
+mod timed;
 mod watch;
 mod world;
 
@@ -43,11 +44,12 @@ use contexts::Contexts;
 pub use contexts::RunContext;
 pub use home::{Flag, Home};
 pub use sources::cancel_replaced;
+pub use timed::Timed;
 pub use watch::Watch;
 use world::{PyWorld, instant};
 
 /// The loop below: callbacks that are Python objects.
-pub type Kernel = roundel_core::Loop<Callback, PyWorld, Watch>;
+pub type Kernel = roundel_core::Loop<Callback, PyWorld, Watch, Timed>;
 
 /// The native half of a loop.
 #[derive(Default)]
@@ -114,6 +116,7 @@ impl Native for LoopCore {
             && let Some(kernel) = &*kernel
         {
             kernel.for_each(&mut |callback| callback.traverse(visitor));
+            kernel.for_each_timer(&mut |timed| timed.traverse(visitor));
         }
     }
     fn clear(&self) {
@@ -189,7 +192,7 @@ fn closed() -> PyErr {
 fn open(this: This<'_, LoopCore>) -> PyResult<()> {
     let world = PyWorld::new().map_err(|error| stdlib::os_error(this.py(), &error))?;
     #[allow(clippy::unit_arg, reason = "the probe that observes nothing is a unit")]
-    let kernel = Kernel::new(world, Watch::default());
+    let kernel = Kernel::with_timers(world, Watch::default());
     let old = this.kernel.replace(Some(Rc::new(kernel)));
     this.closed.set(false);
     look_for_overrides(this)?;

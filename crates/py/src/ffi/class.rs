@@ -22,7 +22,7 @@ use super::border;
 use super::collector;
 use super::freeing::{self, Kept};
 use super::obj::{Marked, Obj, Slot};
-use super::word::{Growing, Numbered};
+use super::word::{Growing, Numbered, Tagged};
 
 /// A Rust type whose values live in Python objects.
 pub trait Native: Sized + 'static {
@@ -313,6 +313,11 @@ impl Visitor<'_> {
     /// Shows what a field holds, if it is an object.
     pub fn numbered(&mut self, field: &Numbered) {
         self.pointer(field.as_ptr());
+    }
+
+    /// Shows the object of a word that has one.
+    pub fn tagged(&mut self, word: &Tagged) {
+        self.pointer(word.as_ptr());
     }
 
     fn pointer(&mut self, pointer: *mut ffi::PyObject) {

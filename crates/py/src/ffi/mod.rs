@@ -45,4 +45,4 @@ pub use filling::Filling;
 pub use function::CoroutineFunction;
 pub use obj::{Marked, Obj, Slot};
 pub use weak::{HasTarget, Target, Weak};
-pub use word::{Growing, Held, Numbered};
+pub use word::{Growing, Held, Numbered, Tagged};

@@ -1,11 +1,13 @@
 //! Fields of one word that hold one of several things, told apart by bits that are zero in every pointer:
-//! [`Growing`], an object or a box of more, and [`Numbered`], an object or a number.
+//! [`Growing`], an object or a box of more, and [`Numbered`], an object or a number; and [`Tagged`], a value of one word
+//! that is an object and its kind.
 //!
 //! Owns: the bits, and what the word refers to. Leaves out: what the content means.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::ptr;
+use std::mem::{self, ManuallyDrop};
+use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
 
@@ -183,5 +185,48 @@ impl Numbered {
 impl Drop for Numbered {
     fn drop(&mut self) {
         self.set(Held::Number(0));
+    }
+}
+
+/// An object and one of four kinds. An `Option` of it is one word as well.
+pub struct Tagged(NonNull<ffi::PyObject>);
+
+impl Tagged {
+    /// An object of this kind, a number below four.
+    #[inline]
+    pub fn new(object: Obj, kind: u8) -> Self {
+        let object = ManuallyDrop::new(object);
+        // SAFETY: an `Obj` is not null.
+        let pointer = unsafe { NonNull::new_unchecked(object.as_ptr()) };
+        Self(pointer.map_addr(|address| address | usize::from(kind) & BITS))
+    }
+
+    /// The kind, and the object.
+    #[inline]
+    pub fn into_parts(self) -> (u8, Obj) {
+        let (kind, pointer) = (self.kind(), self.as_ptr());
+        mem::forget(self);
+        // SAFETY: the word owned the object and is forgotten; it was made of one, so it is not null.
+        (kind, unsafe { Obj::from_owned(pointer).unwrap_unchecked() })
+    }
+
+    /// The kind.
+    #[inline]
+    fn kind(&self) -> u8 {
+        (self.0.as_ptr().addr() & BITS) as u8
+    }
+
+    /// The address of the object.
+    #[inline]
+    pub fn as_ptr(&self) -> *mut ffi::PyObject {
+        self.0.as_ptr().map_addr(|address| address & !BITS)
+    }
+}
+
+impl Drop for Tagged {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the word owns the object, and this is its end.
+        drop(unsafe { Obj::from_owned(self.as_ptr()) });
     }
 }
