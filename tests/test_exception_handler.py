@@ -4,7 +4,10 @@ Leaves out: which failures end up here (the file of each noun), reports of forgo
 """
 
 import asyncio
+import contextlib
 import logging
+import socket
+import sys
 
 import pytest
 
@@ -93,6 +96,78 @@ def test_an_error_inside_the_handler(plain, caplog):
     assert record.getMessage().startswith("Unhandled error in exception handler\n")
     assert "context: {'message': 'first'}" in record.getMessage()
     assert record.exc_info[0] is KeyError
+
+
+def test_a_failing_callback_is_being_handled_meanwhile(plain):
+    """So a handler may say `raise` or `logging.exception()`, and its own error has the callback's for context."""
+    seen = []
+
+    def turn():
+        plain.call_soon(lambda: 1 / 0)
+        plain.call_soon(plain.stop)
+        plain.run_forever()
+        seen.append(sys.exception())
+
+    def inside():
+        turn()
+        yield
+        seen.append(sys.exception())
+
+    plain.set_exception_handler(lambda loop, context: seen.append(sys.exception()))
+    turn()
+    with contextlib.suppress(KeyError):
+        try:
+            raise KeyError("around")
+        except KeyError:
+            turn()
+            # A generator handles what its caller handles, and no longer when that is over.
+            generator = inside()
+            next(generator)
+            raise
+    next(generator, None)
+    assert [type(each) for each in seen] == [
+        *(ZeroDivisionError, type(None)),
+        *(ZeroDivisionError, KeyError),
+        *(ZeroDivisionError, KeyError, type(None)),
+    ]
+    assert type(seen[2].__context__) is KeyError
+
+
+def test_an_error_of_the_handler_has_the_callbacks_for_context(plain, caplog):
+    def handler(loop, context):
+        raise KeyError("handler")
+
+    plain.set_exception_handler(handler)
+    plain.call_soon(lambda: 1 / 0)
+    plain.call_soon(plain.stop)
+    plain.run_forever()
+    (record,) = caplog.records
+    assert record.exc_info[0] is KeyError
+    assert type(record.exc_info[1].__context__) is ZeroDivisionError
+
+
+def test_an_error_of_a_protocol_is_being_handled_meanwhile(loop, run, reports):
+    seen = []
+
+    class Failing(asyncio.Protocol):
+        def data_received(self, data):
+            raise ZeroDivisionError
+
+        def connection_lost(self, error):
+            lost.set_result(error)
+
+    async def main():
+        ours, theirs = socket.socketpair()
+        with theirs:
+            await loop.create_connection(Failing, sock=ours)
+            theirs.send(b"x")
+            return await lost
+
+    lost = loop.create_future()
+    loop.set_exception_handler(lambda loop, context: seen.append((context["exception"], sys.exception())))
+    error = run(main())
+    assert type(error) is ZeroDivisionError
+    assert seen == [(error, error)]
 
 
 def test_an_error_inside_an_overridden_default(kind, caplog):

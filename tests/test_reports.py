@@ -107,6 +107,7 @@ def test_a_pending_task_destroyed(loop, run, reports, collect):
     collect()
     (context,) = reports
     assert context["message"] == "Task was destroyed but it is pending!"
+    assert list(context)[:2] == ["message", "task"]
     assert context["task"].get_name() == "lost"
     assert set(context) == {"message", "task"}
 

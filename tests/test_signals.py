@@ -134,8 +134,10 @@ def test_a_signal_must_be_an_int(loop):
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSTOP"])
 def test_signals_that_cannot_be_caught(loop, name):
     number = getattr(signal, name)
-    with pytest.raises(RuntimeError, match=f"^sig {number} cannot be caught$"):
+    with pytest.raises(RuntimeError, match=f"^sig {number} cannot be caught$") as caught:
         loop.add_signal_handler(number, print)
+    assert type(caught.value.__context__) is OSError
+    assert not caught.value.__suppress_context__
     assert loop.remove_signal_handler(number) is False
 
 

@@ -13,6 +13,7 @@ import gc
 import inspect
 import pickle
 import sys
+import types
 import weakref
 from functools import partial
 from types import SimpleNamespace
@@ -109,6 +110,85 @@ def test_a_coroutine_and_no_future(run, names):
         return seen, abstract, called
 
     assert run(main()) == ((True, False, True), True, ("sleep", "sleep"))
+
+
+def test_a_coroutine_and_no_generator(run, names):
+    async def main():
+        waiting = names.sleep(0)
+        classes = (types.CoroutineType, types.GeneratorType, collections.abc.Generator, collections.abc.Iterator)
+        seen = [isinstance(waiting, each) for each in (*classes, collections.abc.Iterable)]
+        await waiting
+        return inspect.iscoroutine(waiting), seen
+
+    assert run(main()) == (True, [True, False, False, False, False])
+
+
+def test_its_state_is_a_coroutines(run, names):
+    """anyio asks this of the tasks that it cancels."""
+
+    async def main():
+        waiting = names.sleep(100)
+        states = [inspect.getcoroutinestate(waiting)]
+        assert waiting.cr_frame.f_code.co_name == "sleep"
+        assert waiting.cr_frame.f_back is None
+        task = asyncio.ensure_future(waiting)
+        states.append(inspect.getcoroutinestate(waiting))
+        await names.sleep(0)
+        states.append(inspect.getcoroutinestate(waiting))
+        task.cancel()
+        await names.wait([task])
+        assert inspect.getcoroutinelocals(waiting) == {}
+        return [*states, inspect.getcoroutinestate(waiting)]
+
+    assert run(main()) == ["CORO_CREATED", "CORO_CREATED", "CORO_SUSPENDED", "CORO_CLOSED"]
+
+
+def test_what_a_task_waits_for_is_a_future(run, names):
+    """anyio looks whether that is done before it cancels a task: one that has been woken would lose what it got."""
+
+    async def main():
+        waiting = names.sleep(100)
+        task = asyncio.ensure_future(waiting)
+        await names.sleep(0)
+        waiter = task._fut_waiter
+        seen = [isinstance(waiter, asyncio.Future), asyncio.isfuture(waiter), waiter.done(), waiter.cancelled()]
+        task.cancel()
+        seen += [isinstance(waiter, asyncio.Future), waiter.done(), waiter.cancelled()]
+        await names.wait([task])
+        return seen, isinstance(waiting, types.CoroutineType), asyncio.isfuture(waiting)
+
+    assert run(main()) == ([True, True, False, False, True, True, True], True, False)
+
+
+@pytest.mark.parametrize("delay", [0, 0.001])
+def test_one_at_a_time_awaits_it(run, names, delay):
+    async def main():
+        waiting = names.sleep(delay, "slept")
+
+        async def wait():
+            return await waiting
+
+        return await names.gather(wait(), wait(), return_exceptions=True)
+
+    first, second = run(main())
+    assert first == "slept"
+    assert type(second) is RuntimeError
+    assert str(second) == "coroutine is being awaited already"
+
+
+def test_what_a_generator_based_coroutine_yields_from(run, names):
+    @types.coroutine
+    def sleep():
+        return (yield from names.sleep(0.001, "slept"))
+
+    assert run(sleep()) == "slept"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_what_it_does(names, name):
+    text = inspect.getdoc(getattr(names, name))
+    assert text
+    assert "written in Rust" not in text
 
 
 def test_what_a_task_waits_for_is_in_its_repr():

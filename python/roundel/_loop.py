@@ -230,7 +230,7 @@ class Loop(_roundel.LoopCore, _Asyncio):
             # Checks that this is the main thread, before anything is changed.
             signal.set_wakeup_fd(self._signal_fd())
         except (ValueError, OSError) as exc:
-            raise RuntimeError(str(exc)) from None
+            raise RuntimeError(str(exc))  # noqa: B904 - its context, and no cause, as in asyncio
         self._signal_handlers[sig] = self._add_signal(sig, callback, *args)
         try:
             # The C handler writes the number to the wake-up descriptor, whatever the Python handler is.
@@ -239,7 +239,7 @@ class Loop(_roundel.LoopCore, _Asyncio):
         except OSError as exc:
             self._forget_signal(sig)
             if exc.errno == 22:
-                raise RuntimeError(f"sig {sig} cannot be caught") from None
+                raise RuntimeError(f"sig {sig} cannot be caught")  # noqa: B904 - as above
             raise
 
     def remove_signal_handler(self, sig: int) -> bool:

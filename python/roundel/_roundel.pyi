@@ -281,14 +281,14 @@ class BoundCoroutine:
 
 @disjoint_base
 class Wait(Coroutine[Any, Any, Any]):
-    # Those two where it awaits a coroutine in its turn, which has them.
+    # Where it awaits a coroutine in its turn, which has it.
     cr_await: Any
+    # There too, and before it begins and after its end.
     cr_frame: Any
     cr_origin: Any
     cr_running: bool
     cr_suspended: bool
     def __await__(self) -> Generator[Any, None, Any]: ...
-    def __iter__(self) -> Self: ...
     def __next__(self) -> Any: ...
     def send(self, value: Any, /) -> Any: ...
     def throw(self, type: Any, value: Any = None, traceback: TracebackType | None = None, /) -> Any: ...

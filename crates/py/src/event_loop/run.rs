@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use roundel_core::{Poll as _, TurnError};
 
 use super::{Callback, Kernel, LoopCore, alarm, call_exception_handler, time};
+use crate::ffi::handled::while_handling;
 use crate::ffi::{Builder, Obj, This, border, call, gil};
 use crate::handle::{self, Handle};
 use crate::task::{self, Task};
@@ -234,7 +235,8 @@ fn report(this: This<'_, LoopCore>, callback: &Callback, error: PyErr) -> PyResu
         "message",
         format!("Exception in callback {}", describe(py, callback)?),
     )?;
-    context.set_item("exception", call::exception(py, error).bind(py))?;
+    let exception = call::exception(py, error);
+    context.set_item("exception", exception.bind(py))?;
     let key = match callback {
         Callback::Handle(_) => "handle",
         Callback::Step(_) | Callback::Wakeup(_) => "task",
@@ -243,7 +245,7 @@ fn report(this: This<'_, LoopCore>, callback: &Callback, error: PyErr) -> PyResu
         Callback::Guest(..) => "guest",
     };
     context.set_item(key, callback.object().bind(py))?;
-    call_exception_handler(this, &context)
+    while_handling(py, &exception, || call_exception_handler(this, &context))
 }
 
 /// What asyncio's log calls the callback: a task by its repr, anything else by its handle's.

@@ -51,6 +51,8 @@ pub struct Builder<T> {
     stock: Option<Obj>,
     /// Where in the Rust value the function is that a call of an instance runs.
     vectorcall: Option<usize>,
+    /// Put into the class behind its attributes' back.
+    iter_unseen: Option<ffi::getiterfunc>,
     flags: c_ulong,
     _class: PhantomData<T>,
 }
@@ -66,6 +68,7 @@ impl<T: Native> Builder<T> {
             coroutines: Vec::new(),
             stock: None,
             vectorcall: None,
+            iter_unseen: None,
             flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC,
             _class: PhantomData,
         };
@@ -270,6 +273,15 @@ impl<T: Native> Builder<T> {
         self
     }
 
+    /// What `yield from` calls, with no `__iter__` to be seen: by that a coroutine would be taken for a generator.
+    pub fn iter_unseen<F>(mut self, _function: F) -> Self
+    where
+        F: for<'a> Fn(This<'a, T>) -> PyResult<Option<Obj>> + Copy,
+    {
+        self.iter_unseen = Some(border::unary::<T, F>);
+        self
+    }
+
     /// `__next__`; `None` ends the iteration.
     pub fn iternext<F>(mut self, _function: F) -> Self
     where
@@ -435,6 +447,15 @@ impl<T: Native> Builder<T> {
             let (get, set) = (ffi::PyObject_GenericGetDict, ffi::PyObject_GenericSetDict);
             self.attributes.push(attribute(c"__dict__", get, Some(set)));
         }
+        // Instances that have a text of their own: the class's would lie over the attribute.
+        let has_doc = |attribute: &ffi::PyGetSetDef| {
+            // SAFETY: the name of each attribute is a string that lives as long as the process.
+            let name = unsafe { CStr::from_ptr(attribute.name) };
+            name == c"__doc__"
+        };
+        if self.attributes.iter().any(has_doc) {
+            self.slots.retain(|slot| slot.slot != ffi::Py_tp_doc);
+        }
         if !self.attributes.is_empty() {
             // SAFETY: as above.
             self.attributes.push(unsafe { std::mem::zeroed() });
@@ -457,6 +478,10 @@ impl<T: Native> Builder<T> {
                 ffi::PyType_FromModuleAndSpec(module.as_ptr(), &raw mut spec, bases),
             )?
         };
+        if self.iter_unseen.is_some() {
+            // SAFETY: a class that was just made, which nothing is derived from yet.
+            unsafe { (*object.as_ptr().cast::<ffi::PyTypeObject>()).tp_iter = self.iter_unseen };
+        }
         // SAFETY: a class that was just made.
         unsafe { spare_inline_values(object.as_ptr().cast()) };
         class.offset.store(offset, Ordering::Relaxed);

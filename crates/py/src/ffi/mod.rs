@@ -25,6 +25,7 @@ mod freeing;
 pub mod function;
 pub mod gil;
 pub mod guest;
+pub mod handled;
 pub mod method;
 pub mod modules;
 pub mod obj;

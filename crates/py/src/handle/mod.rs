@@ -17,6 +17,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::event_loop::{Home, LoopCore, RunContext};
 use crate::ffi::args::Signature;
+use crate::ffi::handled::while_handling;
 use crate::ffi::{Base, Builder, Class, Marked, Native, Obj, Slot, This, Visitor, call, class};
 use crate::future::traceback_if_debug;
 use crate::stdlib;
@@ -338,15 +339,17 @@ fn report_of(this: This<'_, Handle>, error: PyErr) -> PyResult<()> {
         "message",
         format!("Exception in callback {}", source.bind(py).str()?),
     )?;
-    context.set_item("exception", call::exception(py, error).bind(py))?;
+    let exception = call::exception(py, error);
+    context.set_item("exception", exception.bind(py))?;
     context.set_item("handle", this.bind())?;
     if let Some(traceback) = this.source_traceback() {
         context.set_item("source_traceback", traceback.bind(py))?;
     }
-    this.home
-        .object(py)?
-        .bind(py)
-        .call_method1(intern!(py, "call_exception_handler"), (context,))?;
+    let home = this.home.object(py)?;
+    let name = intern!(py, "call_exception_handler");
+    while_handling(py, &exception, || {
+        home.bind(py).call_method1(name, (context,))
+    })?;
     Ok(())
 }
 

@@ -22,6 +22,7 @@ use crate::event_loop::{Callback, LoopCore, call_exception_handler};
 use crate::ffi::args::Signature;
 use crate::ffi::bound::Function;
 use crate::ffi::gil::Global;
+use crate::ffi::handled::while_handling;
 use crate::ffi::{Args, Builder, Native as _, Obj, This, call, context};
 use crate::handle::Handle;
 use crate::task::ends_the_run;
@@ -157,11 +158,12 @@ fn serve(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<()> {
                 "message",
                 "Error on transport creation for incoming connection",
             )?;
-            context.set_item("exception", error.into_value(py))?;
+            let exception = call::exception(py, error);
+            context.set_item("exception", exception.bind(py))?;
             if let Some(protocol) = protocol {
                 context.set_item("protocol", protocol.bind(py))?;
             }
-            call_exception_handler(this, &context)
+            while_handling(py, &exception, || call_exception_handler(this, &context))
         }
         Err(_) => Ok(()),
     }

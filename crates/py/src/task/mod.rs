@@ -380,8 +380,8 @@ pub fn context_of(py: Python<'_>, task: &Obj) -> PyResult<Obj> {
 fn report_destroyed(this: This<'_, Task>) -> PyResult<()> {
     let py = this.py();
     let context = PyDict::new(py);
-    context.set_item("task", this.bind())?;
     context.set_item("message", "Task was destroyed but it is pending!")?;
+    context.set_item("task", this.bind())?;
     if let Some(traceback) = this.future.source_traceback() {
         context.set_item("source_traceback", traceback.bind(py))?;
     }

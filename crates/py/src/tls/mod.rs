@@ -32,6 +32,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::event_loop::Home;
 use crate::ffi::args::Signature;
+use crate::ffi::handled::while_handling;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, class};
 use crate::stdlib;
 use engine::Engine;
@@ -225,10 +226,11 @@ fn report(
     context.set_item("exception", exception.bind(py))?;
     context.set_item("transport", transport.get_or_none(py).bind(py))?;
     context.set_item("protocol", this.bind())?;
-    this.home
-        .object(py)?
-        .bind(py)
-        .call_method1(intern!(py, "call_exception_handler"), (context,))?;
+    let home = this.home.object(py)?;
+    let name = intern!(py, "call_exception_handler");
+    while_handling(py, exception, || {
+        home.bind(py).call_method1(name, (context,))
+    })?;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use roundel_core::Mode;
 
 use crate::event_loop::{Callback, Home, Kernel, cancel_replaced};
 use crate::ffi::args::Signature;
+use crate::ffi::handled::while_handling;
 use crate::ffi::{Args, Builder, Native, Obj, Slot, This, call};
 use crate::handle::Handle;
 use crate::stdlib;
@@ -202,9 +203,11 @@ pub fn tell_handler<T: BaseTransport>(
     context.set_item("exception", exception.bind(py))?;
     context.set_item("transport", this.bind())?;
     context.set_item("protocol", this.protocol(py).bind(py))?;
-    this.event_loop(py)?
-        .bind(py)
-        .call_method1(intern!(py, "call_exception_handler"), (context,))?;
+    let event_loop = this.event_loop(py)?;
+    let name = intern!(py, "call_exception_handler");
+    while_handling(py, exception, || {
+        event_loop.bind(py).call_method1(name, (context,))
+    })?;
     Ok(())
 }
 

@@ -2,7 +2,9 @@
 
 use std::ffi::CString;
 
-use pyo3::exceptions::{PyAttributeError, PyBaseException, PyRuntimeWarning, PyTypeError};
+use pyo3::exceptions::{
+    PyAttributeError, PyBaseException, PyRuntimeError, PyRuntimeWarning, PyTypeError,
+};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
@@ -83,6 +85,50 @@ fn of_inner(this: This<'_, Wait>, name: &Bound<'_, PyString>) -> PyResult<Obj> {
             "'roundel._roundel.Wait' object has no attribute '{name}'"
         ))
     })
+}
+
+/// `__class__`, by which `isinstance` goes: a future while a task waits for it, which is when a program finds it in
+/// `task._fut_waiter`, and otherwise a coroutine.
+fn class(this: This<'_, Wait>) -> PyResult<Obj> {
+    let py = this.py();
+    match this.stage.get() {
+        Stage::Fresh | Stage::Running | Stage::Open | Stage::Finished => {
+            let types = py.import(intern!(py, "types"))?;
+            Ok(types.getattr(intern!(py, "CoroutineType"))?.into())
+        }
+        Stage::Parked | Stage::Woken | Stage::Cancelled | Stage::Failed => {
+            Ok(stdlib::get().future.clone())
+        }
+    }
+}
+
+/// `cr_frame`: of what it awaits; before it begins one that says no more than that; none behind the end. While it waits
+/// by itself there is no such attribute, as for [`of_inner`].
+fn frame(this: This<'_, Wait>) -> PyResult<Obj> {
+    let py = this.py();
+    match this.stage.get() {
+        Stage::Fresh => Ok(py
+            .import(intern!(py, "roundel._unstarted"))?
+            .call_method1(intern!(py, "frame_of"), (this.qualname(),))?
+            .into()),
+        Stage::Finished => Ok(Obj::none(py)),
+        Stage::Running
+        | Stage::Open
+        | Stage::Parked
+        | Stage::Woken
+        | Stage::Cancelled
+        | Stage::Failed => of_inner(this, intern!(py, "cr_frame")),
+    }
+}
+
+/// `await`: by one at a time, as a coroutine. A second one would take what the first is waiting for.
+fn awaited(this: This<'_, Wait>) -> PyResult<Option<Obj>> {
+    match this.stage.get() {
+        Stage::Fresh | Stage::Running | Stage::Finished => Ok(Some(this.object())),
+        Stage::Open | Stage::Parked | Stage::Woken | Stage::Cancelled | Stage::Failed => Err(
+            PyRuntimeError::new_err("coroutine is being awaited already"),
+        ),
+    }
 }
 
 fn given(py: Python<'_>, resumed: Resumed) -> PyResult<Obj> {
@@ -198,8 +244,8 @@ fn remove(this: This<'_, Wait>, callback: &Obj) -> PyResult<i64> {
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let builder = Builder::<Wait>::new()
         .repr(repr)
-        .iter(|this| Ok(Some(this.object())))
-        .awaits(|this| Ok(Some(this.object())))
+        .iter_unseen(|this| Ok(Some(this.object())))
+        .awaits(awaited)
         .resumes(state::resume)
         .method(
             c"send",
@@ -216,6 +262,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             |this| state::close(this).map(|()| Obj::none(this.py())),
             c"close($self, /)\n--\n\nEnd it where it waits.",
         )
+        .getter(c"__class__", class)
         .getter(c"__name__", |this| Ok(PyString::new(this.py(), this.name()).into_any().into()))
         .getter(c"__qualname__", |this| {
             Ok(PyString::new(this.py(), this.qualname()).into_any().into())
@@ -225,7 +272,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         })
         .getter(c"cr_origin", |this| Ok(Obj::none(this.py())))
         .getter(c"cr_await", |this| of_inner(this, intern!(this.py(), "cr_await")))
-        .getter(c"cr_frame", |this| of_inner(this, intern!(this.py(), "cr_frame")))
+        .getter(c"cr_frame", frame)
         .getter(c"cr_suspended", |this| {
             let suspended = !matches!(
                 this.stage.get(),
