@@ -636,3 +636,85 @@ def test_what_a_callback_leaves_behind_is_freed_outside_of_the_next_ones_context
 
     contextvars.copy_context().run(schedule)
     assert seen == ["outside", "left behind"]
+
+
+def test_a_turn_inside_of_a_callback_has_contexts_of_its_own(loop, run):
+    """All were scheduled in one context: the callback that turns the loop, and those that run in that turn."""
+    handles, seen = [], []
+
+    def outer():
+        handles.extend([loop.call_soon(inner, "first"), loop.call_soon(inner, "second")])
+        loop._run_once()
+        seen.append(var.get())
+        loop.stop()
+
+    def inner(value):
+        seen.append(var.get())
+        var.set(value)
+
+    handles.append(loop.call_soon(outer))
+    loop.run_forever()
+    assert seen == ["outside"] * 3
+    if PY312:
+        contexts = [handle.get_context() for handle in handles]
+        assert [context[var] for context in contexts] == ["outside", "first", "second"]
+        assert [handle.get_context() for handle in handles] == contexts
+
+
+@pytest.mark.parametrize("debug", [False, True], ids=["fast", "debug"])
+@pytest.mark.parametrize("way", ["as it is", "changed", "looked at", "looked at inside", "given"])
+def test_a_handle_knows_its_loop_in_whatever_context(loop, run, way, debug):
+    if way.startswith("looked at") and not PY312:
+        pytest.skip("handles have get_context() from Python 3.12 on")
+
+    async def main():
+        def callback():
+            if way == "changed":
+                var.set("changed")
+            if way == "looked at inside":
+                handle.get_context()
+            seen.append(handle._loop)
+            if debug:
+                handle.cancel()
+                seen.append("cancelled" in repr(handle))
+
+        handle = loop.call_soon(callback, context=contextvars.copy_context() if way == "given" else None)
+        seen = [handle._loop]
+        if way == "looked at":
+            handle.get_context()
+        await asyncio.sleep(0)
+        handle.cancel()
+        return [*seen, handle._loop]
+
+    loop.set_debug(debug)
+    assert run(main()) == [loop, loop, *([True] if debug else []), loop]
+
+
+def test_the_callbacks_of_a_future_are_shown_with_their_contexts(loop):
+    fut = loop.create_future()
+    fut.add_done_callback(print)
+    var.set("later")
+    fut.add_done_callback(print, context=contextvars.copy_context())
+    contexts = [context for _, context in fut._callbacks]
+    assert [type(context) for context in contexts] == [contextvars.Context] * 2
+    assert [context[var] for context in contexts] == ["outside", "later"]
+
+
+def test_callbacks_of_one_future_do_not_share_a_context(loop, run):
+    def callback(fut):
+        seen.append(var.get())
+        var.set("changed")
+
+    async def main():
+        fut = loop.create_future()
+        for _ in range(3):
+            fut.add_done_callback(callback)
+        fut.set_result(None)
+        var.set("main")
+        fut.add_done_callback(callback)
+        await turns(2)
+        return var.get()
+
+    seen = []
+    assert run(main()) == "main"
+    assert seen == ["outside"] * 3 + ["main"]

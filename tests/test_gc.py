@@ -366,6 +366,135 @@ def test_a_fired_timer(loop, run, collect):
     assert ref() is None
 
 
+def soon(loop, *call, **context):
+    return loop.call_soon(*call, **context)
+
+
+def from_anywhere(loop, *call, **context):
+    return loop.call_soon_threadsafe(*call, **context)
+
+
+def later(loop, *call, **context):
+    return loop.call_later(0, *call, **context)
+
+
+WAYS = pytest.mark.parametrize("schedule", [soon, from_anywhere, later])
+
+
+@WAYS
+def test_a_handle_that_is_kept_is_found_once_it_has_run(loop, run, collect, schedule):
+    """While the loop goes on, and nothing else is scheduled that could end the cycle."""
+
+    async def main():
+        thing = Thing()
+        thing.handle = schedule(loop, id, thing)
+        ref = weakref.ref(thing)
+        del thing
+        while ref() is not None and loop.time() < deadline:
+            await asyncio.sleep(0)
+            collect()
+        return ref()
+
+    deadline = loop.time() + 10
+    assert run(main()) is None
+
+
+@WAYS
+def test_a_handle_is_found_whose_call_ended_the_run(loop, collect, schedule):
+    def leave(thing):
+        raise SystemExit(3)
+
+    async def main():
+        thing = Thing()
+        refs.append(weakref.ref(thing))
+        thing.handle = schedule(loop, leave, thing)
+        del thing
+        await asyncio.sleep(10)
+
+    refs = []
+    with pytest.raises(SystemExit):
+        loop.run_until_complete(main())
+    collect()
+    assert refs[0]() is None
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            loop.run_until_complete(task)
+
+
+@WAYS
+def test_a_cancelled_handle_is_found_by_its_context(loop, run, collect, schedule):
+    async def main():
+        var = contextvars.ContextVar("var")
+        thing, context = Thing(), contextvars.copy_context()
+        context.run(var.set, thing)
+        thing.handle = schedule(loop, print, context=context)
+        thing.handle.cancel()
+        ref = weakref.ref(thing)
+        del thing, context
+        await turns(2)
+        collect()
+        return ref()
+
+    assert run(main()) is None
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "dropped"])
+def test_what_was_scheduled_in_a_run_is_found_after_it(kind, collect, kept):
+    """The loop is forgotten with all that still waits on it, and was never closed."""
+
+    async def main(loop, thing):
+        handles = [
+            loop.call_later(1000, id, thing),
+            loop.call_at(loop.time() + 1000, id, thing),
+            loop.call_soon(loop.stop),
+            loop.call_soon(id, thing),
+            loop.call_soon_threadsafe(id, thing),
+        ]
+        if kept:
+            thing.handles = handles
+        await asyncio.sleep(1000)
+
+    loop = kind.new_event_loop()
+    thing = Thing()
+    thing.loop = loop
+    thing.task = loop.create_task(main(loop, thing))
+    loop.run_forever()
+    loop.call_soon(id, thing)
+    refs = weakref.ref(loop), weakref.ref(thing)
+    thing.task._log_destroy_pending = False
+    del loop, thing
+    collect()
+    assert [ref() for ref in refs] == [None, None]
+
+
+@WAYS
+def test_what_only_waits_on_a_loop_that_runs_is_not_looked_at(schedule):
+    """Each of the thousands that may wait would be, by every collection that making them sets off."""
+    import gc
+
+    async def main():
+        handle = schedule(loop, seen.append, 1)
+        seen.append(gc.is_tracked(handle))
+        while len(seen) < 2:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        seen.append(gc.is_tracked(handle))
+        cancelled = loop.call_later(1000, print)
+        cancelled.cancel()
+        seen.append(gc.is_tracked(cancelled))
+        return [loop.call_later(1000, print), loop.call_later(1000, print)]
+
+    seen = []
+    loop = roundel.new_event_loop()
+    assert gc.is_tracked(loop.call_soon(print))
+    handles = loop.run_until_complete(main())
+    assert seen == [False, 1, True, True]
+    assert [gc.is_tracked(handle) for handle in handles] == [True, True]
+    loop.close()
+
+
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
 @pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")

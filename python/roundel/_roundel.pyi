@@ -52,6 +52,7 @@ __all__ = [
     "SSLTransport",
     "SemaphoreCore",
     "Shield",
+    "Snapshot",
     "SocketDatagramTransport",
     "SocketTransport",
     "StreamReaderCore",
@@ -231,6 +232,9 @@ class TaskGroupCore:
     if sys.version_info >= (3, 15):
         _cancel_on_enter: bool
         def cancel(self) -> None: ...
+
+@disjoint_base
+class Snapshot: ...
 
 @disjoint_base
 class Work:

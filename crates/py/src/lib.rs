@@ -116,6 +116,7 @@ fn _keep_no_more(py: Python<'_>) {
     future::keep_no_more(py);
     task::keep_no_more(py);
     timeout::keep_no_more(py);
+    event_loop::contexts::keep_no_more(py);
 }
 
 #[pymodule]

@@ -58,7 +58,7 @@ fn call_soon(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Obj> {
         schedule::check_thread(this)?;
         schedule::check_callback(this, callback, "call_soon")?;
     }
-    let handle = Handle::create(this, callback, args.rest(1), context)?;
+    let handle = Handle::create_ready(this, callback, args.rest(1), context)?;
     let entry = Callback::Handle(handle.clone());
     this.with_kernel(|kernel| kernel.call_soon(entry))?;
     Ok(handle)
@@ -72,7 +72,7 @@ fn call_soon_threadsafe(this: This<'_, LoopCore>, args: Args<'_>) -> PyResult<Ob
         this.check_open()?;
         schedule::check_callback(this, callback, "call_soon_threadsafe")?;
     }
-    let handle = Handle::create(this, callback, args.rest(1), context)?;
+    let handle = Handle::create_ready(this, callback, args.rest(1), context)?;
     if let Some(handle) = This::<Handle>::exact(this.py(), &handle) {
         Handle::make_thread_safe(handle)?;
     }
@@ -207,7 +207,7 @@ pub fn methods(builder: Builder<LoopCore>) -> Builder<LoopCore> {
                 };
                 let given: Vec<Obj> = given.bind(py).cast::<PyTuple>()?.iter().map(Obj::from).collect();
                 let context = context.filter(|context| !context.is_none());
-                let handle = Handle::create(this, callback, given.iter(), context)?;
+                let handle = Handle::create_ready(this, callback, given.iter(), context)?;
                 let entry = Callback::Handle(handle.clone());
                 this.with_kernel(|kernel| kernel.call_soon(entry))?;
                 Ok(handle)

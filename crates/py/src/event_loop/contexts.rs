@@ -11,16 +11,121 @@
 //! task's next step: the one that `run()` is given drives much of a program. And so does it after a callback with whose
 //! handle nothing goes that could run code of a program's. Whatever else is to come leaves it first.
 //!
+//! A snapshot also says of which loop it is, so that a handle that has one needs no second word for that.
+//!
 //! Owns: the snapshot and the copy of a loop ([`Contexts`]), the context of one handle or task ([`RunContext`]). Nothing
 //! is kept alive longer than by copies for each: a snapshot that nobody has any more goes.
 
 use std::cell::Cell;
+use std::ffi::CStr;
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use super::LoopCore;
+use super::{Home, LoopCore};
 use crate::ffi::context::Entered;
-use crate::ffi::{Marked, Obj, Slot, This, Visitor, context};
+use crate::ffi::{Base, Builder, Class, Marked, Native, Obj, Slot, This, Visitor, class, context};
+
+/// A copy of the context that was current when something was put on a loop, and that loop. For all that is put there
+/// while the content stays the same.
+#[derive(Default)]
+pub struct Snapshot {
+    home: Home,
+    /// Never entered.
+    context: Slot,
+    /// While somebody runs who has the snapshot: the copy that this one runs in.
+    entered: Slot,
+}
+
+static SNAPSHOT_CLASS: Class = Class::new();
+
+impl Native for Snapshot {
+    const NAME: &'static CStr = c"roundel._roundel.Snapshot";
+    const DOC: &'static CStr = c"A context that many handles and tasks of one loop share.";
+    const KEPT: usize = 100;
+    fn class() -> &'static Class {
+        &SNAPSHOT_CLASS
+    }
+    fn fresh() -> Self {
+        Self::default()
+    }
+    fn traverse(&self, visitor: &mut Visitor<'_>) {
+        self.home.traverse(visitor);
+        visitor.slot(&self.context);
+        visitor.slot(&self.entered);
+    }
+    fn clear(&self) {
+        self.home.clear();
+        self.context.set(None);
+        self.entered.set(None);
+    }
+}
+
+impl Snapshot {
+    /// Of what is current now.
+    fn take(event_loop: This<'_, LoopCore>) -> PyResult<Obj> {
+        let context = context::copy_current(event_loop.py())?;
+        Self::of(event_loop.py(), Home::ours(event_loop), context)
+    }
+
+    fn of(py: Python<'_>, home: Home, context: Obj) -> PyResult<Obj> {
+        let snapshot = Self {
+            home,
+            context: Slot::new(context),
+            entered: Slot::default(),
+        };
+        class::create(py, snapshot)
+    }
+
+    /// Another one like it.
+    fn again(this: This<'_, Self>) -> PyResult<Obj> {
+        Self::of(this.py(), this.home.again(), this.context()?)
+    }
+
+    /// Whether somebody runs who has it.
+    fn is_entered(this: This<'_, Self>) -> bool {
+        !this.entered.is_empty()
+    }
+
+    /// `RuntimeError` if the collector has taken it apart.
+    fn context(&self) -> PyResult<Obj> {
+        self.context.get().ok_or_else(gone)
+    }
+}
+
+/// The interpreter ends: gives back the memory of dead snapshots.
+pub fn keep_no_more(py: Python<'_>) {
+    Snapshot::class().keep_no_more(py);
+}
+
+/// For a callback that is to be put on the loop later, and is given no context: a snapshot of what is current now if the
+/// loop is ours, or else a copy. [`RunContext::of`] takes either.
+pub fn current(py: Python<'_>, home: &Home) -> PyResult<Obj> {
+    let snapshot = home.with_lent(py, |event_loop| event_loop.contexts.snapshot(event_loop));
+    match snapshot.transpose()?.flatten() {
+        Some(snapshot) => Ok(snapshot),
+        None => context::copy_current(py),
+    }
+}
+
+/// What [`current`] has returned, or a context, for others to see: a context.
+pub fn as_context(py: Python<'_>, object: &Obj) -> PyResult<Obj> {
+    match This::<Snapshot>::exact(py, object) {
+        Some(snapshot) => context::copy(py, &snapshot.context()?),
+        None => Ok(object.clone()),
+    }
+}
+
+#[cold]
+fn gone() -> PyErr {
+    PyRuntimeError::new_err("the context is gone")
+}
+
+/// Adds the class of snapshots to the module.
+pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    Builder::<Snapshot>::new().build(module, Base::Object)?;
+    Ok(())
+}
 
 /// What the next handle or task may share.
 #[derive(Default)]
@@ -48,13 +153,20 @@ enum Stays {
 impl Contexts {
     /// Leaves what the last step has left entered.
     #[inline]
-    pub fn leave(&self) {
+    pub fn leave(&self, py: Python<'_>) {
         if self.stays.get() != Stays::None {
-            self.leave_now();
+            self.leave_now(py);
         }
     }
 
-    fn leave_now(&self) {
+    #[inline(never)]
+    fn leave_now(&self, py: Python<'_>) {
+        self.exit();
+        // With a context of its own entered it may have been kept for the next, without anybody who had it.
+        self.tidy(py);
+    }
+
+    fn exit(&self) {
         let left = match self.stays.take() {
             Stays::None => return,
             Stays::Working => self.working.get(),
@@ -63,41 +175,55 @@ impl Contexts {
         if let Some(context) = left {
             drop(Entered::again(&context));
         }
-        // With a context of its own entered it may have been kept for the next, without anybody who had it.
-        self.tidy();
     }
 
-    /// A copy of the current context, never to be entered. `None` if sharing it is not possible.
-    fn snapshot(&self, py: Python<'_>) -> PyResult<Option<Obj>> {
+    /// A snapshot of the current context. `None` if sharing it is not possible.
+    #[inline]
+    fn snapshot(&self, event_loop: This<'_, LoopCore>) -> PyResult<Option<Obj>> {
         let Some(places) = context::places() else {
             return Ok(None);
         };
-        if let Some(snapshot) = self.snapshot.get()
-            && places.is_content_of_current(&snapshot)
-        {
-            return Ok(Some(snapshot));
+        if self.with_content(event_loop.py(), |content| {
+            places.is_content_of_current(content)
+        }) {
+            return Ok(self.snapshot.get());
         }
-        let snapshot = context::copy_current(py)?;
+        self.new_snapshot(event_loop).map(Some)
+    }
+
+    #[inline(never)]
+    fn new_snapshot(&self, event_loop: This<'_, LoopCore>) -> PyResult<Obj> {
+        let snapshot = Snapshot::take(event_loop)?;
         // What is dropped may run code that comes here again, so both are changed before.
         let old = (self.working.take(), self.snapshot.take());
         self.snapshot.set(snapshot.clone());
         drop(old);
-        Ok(Some(snapshot))
+        Ok(snapshot)
+    }
+
+    /// Whether there is a snapshot, and its context is as `is_so` says. Runs no code of a program's.
+    #[inline]
+    fn with_content(&self, py: Python<'_>, is_so: impl FnOnce(&Obj) -> bool) -> bool {
+        self.snapshot.lend().is_some_and(|snapshot| {
+            This::<Snapshot>::exact(py, &snapshot)
+                .and_then(|snapshot| snapshot.context.lend())
+                .is_some_and(|context| is_so(&context))
+        })
     }
 
     /// A copy of the snapshot to run in.
-    fn working_copy(&self, py: Python<'_>, snapshot: &Obj) -> PyResult<Obj> {
+    fn working_copy(&self, snapshot: This<'_, Snapshot>) -> PyResult<Obj> {
         if self.snapshot.as_ptr() == snapshot.as_ptr()
             && let Some(working) = self.working.take()
         {
             return Ok(working);
         }
-        context::copy(py, snapshot)
+        context::copy(snapshot.py(), &snapshot.context()?)
     }
 
     /// Takes a working copy back. Or not, if it is not what it was, if somebody else has it, or if it is of another
     /// snapshot: who has that one would need a new copy each time.
-    fn take_back(&self, snapshot: &Obj, working: Obj) -> Result<(), Obj> {
+    fn take_back(&self, snapshot: This<'_, Snapshot>, working: Obj) -> Result<(), Obj> {
         if !self.is_as_it_was(snapshot, &working, 1) {
             return Err(working);
         }
@@ -107,41 +233,41 @@ impl Contexts {
 
     /// Whether a working copy can be used again: it has the content of the present snapshot, and there are no other
     /// references to it than these.
-    fn is_as_it_was(&self, snapshot: &Obj, working: &Obj, references: isize) -> bool {
+    fn is_as_it_was(&self, snapshot: This<'_, Snapshot>, working: &Obj, references: isize) -> bool {
         self.snapshot.as_ptr() == snapshot.as_ptr()
             && working.has_references(references)
-            && context::places().is_some_and(|places| places.have_same_content(snapshot, working))
+            && has_content_of(snapshot, working)
     }
 
     /// To be called when something has run: forgets the snapshot with the last who had it.
     #[inline]
-    pub fn tidy(&self) {
-        if self.snapshot.is_unique() && !self.is_in_own_with_snapshot() {
+    pub fn tidy(&self, py: Python<'_>) {
+        if self.snapshot.is_unique() && !self.is_in_own_with_snapshot(py) {
             self.forget();
         }
     }
 
     /// Whether the context that is entered keeps alive all that the snapshot does, since it has the same content.
-    fn is_in_own_with_snapshot(&self) -> bool {
+    fn is_in_own_with_snapshot(&self, py: Python<'_>) -> bool {
         self.stays.get() == Stays::Own
-            && match (self.own.get(), self.snapshot.get(), context::places()) {
-                (Some(own), Some(snapshot), Some(places)) => {
-                    places.have_same_content(&own, &snapshot)
-                }
-                (_, _, _) => false,
-            }
+            && self.own.lend().is_some_and(|own| {
+                let places = context::places();
+                self.with_content(py, |content| {
+                    places.is_some_and(|places| places.have_same_content(&own, content))
+                })
+            })
     }
 
     /// The loop is about to sleep: what is only kept to be used again goes.
-    pub fn rest(&self) {
-        self.leave();
+    pub fn rest(&self, py: Python<'_>) {
+        self.leave(py);
         drop(self.working.take());
-        self.tidy();
+        self.tidy(py);
     }
 
     /// Forgets both.
     pub fn forget(&self) {
-        self.leave();
+        self.exit();
         drop((self.working.take(), self.snapshot.take()));
     }
 
@@ -153,28 +279,50 @@ impl Contexts {
     }
 }
 
+/// Whether the context has the content of the snapshot.
+#[inline]
+fn has_content_of(snapshot: This<'_, Snapshot>, context: &Obj) -> bool {
+    match (snapshot.context.lend(), context::places()) {
+        (Some(content), Some(places)) => places.have_same_content(&content, context),
+        (_, _) => false,
+    }
+}
+
 /// The context of one handle or task; empty before `__init__`.
 #[derive(Default)]
 pub struct RunContext(Marked);
 
-/// One of its own.
+/// A context of its own.
 const OWN: u8 = 0;
-/// One that is shared, and never entered.
+/// A snapshot.
 const SNAPSHOT: u8 = 1;
-/// While it runs: a copy of the snapshot that nobody has been shown.
+/// A snapshot, while it runs in a copy that nobody has been shown.
 const UNSEEN: u8 = 2;
+/// The same when somebody has.
+const SEEN: u8 = 3;
 
 impl RunContext {
     /// The given one, or what is current now.
     pub fn new(event_loop: This<'_, LoopCore>, given: Option<&Obj>) -> PyResult<Self> {
-        let py = event_loop.py();
         Ok(match given {
             Some(context) => Self::own(context.clone()),
-            None => match event_loop.contexts.snapshot(py)? {
+            None => match event_loop.contexts.snapshot(event_loop)? {
                 Some(snapshot) => Self(Marked::new(snapshot, SNAPSHOT)),
-                None => Self::own(context::copy_current(py)?),
+                None => Self::own(context::copy_current(event_loop.py())?),
             },
         })
+    }
+
+    /// A context, or what [`current`] has returned.
+    pub fn of(event_loop: This<'_, LoopCore>, object: &Obj) -> PyResult<Self> {
+        let py = event_loop.py();
+        match This::<Snapshot>::exact(py, object) {
+            Some(snapshot) if snapshot.home.holds(&event_loop.lend()) => {
+                Ok(Self(Marked::new(object.clone(), SNAPSHOT)))
+            }
+            // Of another loop, which the future had before it was initialised anew.
+            Some(_) | None => as_context(py, object).map(Self::own),
+        }
     }
 
     /// The given one, or a copy of what is current now: for what belongs to another's loop.
@@ -193,6 +341,22 @@ impl RunContext {
     pub fn replace(&self, other: Self) {
         let mark = other.0.mark();
         self.0.set(other.0.take(), mark);
+    }
+
+    /// Whether it is a snapshot's: then that knows the loop.
+    #[inline]
+    pub fn is_shared(&self) -> bool {
+        self.0.mark() != OWN
+    }
+
+    /// Shows the loop of the snapshot. `None` if it has a context of its own.
+    #[inline]
+    pub fn with_home<R>(&self, py: Python<'_>, use_it: impl FnOnce(&Home) -> R) -> Option<R> {
+        if !self.is_shared() {
+            return None;
+        }
+        let snapshot = self.0.get()?;
+        This::<Snapshot>::exact(py, &snapshot).map(|snapshot| use_it(&snapshot.home))
     }
 
     /// Runs `body` in it. `None` if there is none.
@@ -221,7 +385,7 @@ impl RunContext {
             match self.0.mark() {
                 SNAPSHOT => return self.run_in_copy(py, &event_loop.contexts, may_stay, body),
                 OWN => return self.run_in_own(py, &event_loop.contexts, may_stay, body),
-                _ => event_loop.contexts.leave(),
+                _ => event_loop.contexts.leave(py),
             }
         }
         if self.0.is_empty() {
@@ -241,7 +405,7 @@ impl RunContext {
         body: impl FnOnce() -> PyResult<R>,
     ) -> PyResult<Option<R>> {
         let Some(context) = self.0.get() else {
-            contexts.leave();
+            contexts.leave(py);
             return Ok(None);
         };
         let is_in = contexts.stays.get() == Stays::Own && contexts.own.as_ptr() == context.as_ptr();
@@ -250,7 +414,7 @@ impl RunContext {
             drop(contexts.own.take());
             Entered::again(&context)
         } else {
-            contexts.leave();
+            contexts.leave(py);
             Entered::new(py, &context)?
         };
         let outcome = body();
@@ -273,22 +437,25 @@ impl RunContext {
         may_stay: impl FnOnce() -> bool,
         body: impl FnOnce() -> PyResult<R>,
     ) -> PyResult<Option<R>> {
-        let Some(snapshot) = self.0.take() else {
+        let Some(mut object) = self.0.get() else {
             return Ok(None);
         };
-        let is_in = contexts.stays.get() == Stays::Working
-            && contexts.snapshot.as_ptr() == snapshot.as_ptr();
+        if This::<Snapshot>::exact(py, &object).is_some_and(Snapshot::is_entered) {
+            object = self.snapshot_again(py, &object)?;
+        }
+        let Some(snapshot) = This::<Snapshot>::exact(py, &object) else {
+            return Ok(None);
+        };
+        let is_in =
+            contexts.stays.get() == Stays::Working && contexts.snapshot.as_ptr() == object.as_ptr();
         if is_in {
             contexts.stays.set(Stays::None);
         } else {
-            contexts.leave();
+            contexts.leave(py);
         }
-        let working = match contexts.working_copy(py, &snapshot) {
-            Ok(working) => working,
-            Err(error) => {
-                self.0.set(snapshot, SNAPSHOT);
-                return Err(error);
-            }
+        snapshot.entered.set(contexts.working_copy(snapshot)?);
+        let Some(working) = snapshot.entered.lend() else {
+            return Ok(None);
         };
         let entered = if is_in {
             Entered::again(&working)
@@ -296,49 +463,67 @@ impl RunContext {
             match Entered::new(py, &working) {
                 Ok(entered) => entered,
                 Err(error) => {
-                    self.0.set(snapshot, SNAPSHOT);
+                    snapshot.entered.set(None);
                     return Err(error);
                 }
             }
         };
-        self.0.set(working.clone(), UNSEEN);
+        self.0.set_mark(UNSEEN);
         let outcome = body();
-        // The thread's state has the second reference, and this context the third.
+        // The thread's state has the second reference.
         let stays = outcome.is_ok()
             && self.0.mark() == UNSEEN
-            && contexts.is_as_it_was(&snapshot, &working, 3)
+            && contexts.is_as_it_was(snapshot, &working, 2)
             && may_stay();
         if stays {
             entered.stay();
-            self.0.set(snapshot, SNAPSHOT);
-            contexts.working.set(working);
+            self.0.set_mark(SNAPSHOT);
+            contexts.working.set(snapshot.entered.take());
             contexts.stays.set(Stays::Working);
             return outcome.map(Some);
         }
         drop(entered);
-        if self.0.mark() == UNSEEN {
-            drop(self.0.take());
-            match contexts.take_back(&snapshot, working) {
-                Ok(()) => self.0.set(snapshot, SNAPSHOT),
+        let (mark, working) = (self.0.mark(), snapshot.entered.take());
+        match (mark, working) {
+            (UNSEEN, Some(working)) => match contexts.take_back(snapshot, working) {
+                Ok(()) => self.0.set_mark(SNAPSHOT),
                 Err(working) => self.0.set(working, OWN),
-            }
+            },
+            (SEEN, Some(working)) => self.0.set(working, OWN),
+            // It was given another one meanwhile.
+            (_, _) => {}
         }
         outcome.map(Some)
     }
 
-    /// The context, for somebody who looks: it stays from then on. None before `__init__`.
+    /// For who has a snapshot that somebody runs with already, and turns the loop from there: one like it.
+    #[cold]
+    fn snapshot_again(&self, py: Python<'_>, object: &Obj) -> PyResult<Obj> {
+        let again = match This::<Snapshot>::exact(py, object) {
+            Some(snapshot) => Snapshot::again(snapshot)?,
+            None => object.clone(),
+        };
+        self.0.set(again.clone(), SNAPSHOT);
+        Ok(again)
+    }
+
+    /// The context, for somebody who looks: it stays from then on. None before `__init__`. A [shared](Self::is_shared)
+    /// one may come to be of its own by this.
     pub fn show(&self, py: Python<'_>) -> PyResult<Obj> {
-        match self.0.get() {
-            Some(snapshot) if self.0.mark() == SNAPSHOT => {
-                let own = context::copy(py, &snapshot)?;
+        let Some(object) = self.0.get() else {
+            return Ok(Obj::none(py));
+        };
+        match (self.0.mark(), This::<Snapshot>::exact(py, &object)) {
+            (SNAPSHOT, Some(snapshot)) => {
+                let own = context::copy(py, &snapshot.context()?)?;
                 self.0.set(own.clone(), OWN);
                 Ok(own)
             }
-            Some(context) => {
-                self.0.set_mark(OWN);
-                Ok(context)
+            (UNSEEN | SEEN, Some(snapshot)) => {
+                self.0.set_mark(SEEN);
+                snapshot.entered.get().ok_or_else(gone)
             }
-            None => Ok(Obj::none(py)),
+            (_, _) => Ok(object),
         }
     }
 

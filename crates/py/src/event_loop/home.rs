@@ -30,6 +30,17 @@ impl Home {
         Self(Marked::new(event_loop.object(), OURS))
     }
 
+    /// The same loop once more, without the flags.
+    pub fn again(&self) -> Self {
+        Self(Marked::new(self.0.get(), self.0.mark() & OURS))
+    }
+
+    /// Another one.
+    pub fn replace(&self, other: Self) {
+        let mark = other.0.mark();
+        self.0.set(other.0.take(), mark);
+    }
+
     /// Whatever was given.
     pub fn set(&self, _py: Python<'_>, event_loop: Obj) {
         let ours = LoopCore::class().is_instance(&event_loop);

@@ -9,7 +9,7 @@
 pub mod alarm;
 mod callback;
 mod calls;
-mod contexts;
+pub mod contexts;
 mod home;
 mod make;
 mod run;
@@ -43,6 +43,7 @@ pub use callback::Callback;
 use contexts::Contexts;
 pub use contexts::RunContext;
 pub use home::{Flag, Home};
+pub use run::Run;
 pub use sources::cancel_replaced;
 pub use timed::Timed;
 pub use watch::Watch;
@@ -60,6 +61,8 @@ pub struct LoopCore {
     pub(crate) stopping: Cell<bool>,
     /// The thread that runs it.
     pub(crate) thread: Cell<Option<u64>>,
+    /// Whether it runs, and what that means for the collector.
+    pub(crate) run: Cell<Run>,
     /// Whether a subclass or an instance attribute stands in front of `call_soon`.
     pub(crate) overridden: Cell<bool>,
     /// Whether one stands in front of `time`.
@@ -264,6 +267,7 @@ fn time(this: This<'_, LoopCore>) -> PyResult<f64> {
 
 /// Adds the class to the module.
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    contexts::add_to(module)?;
     let stock = module
         .py()
         .import("asyncio.selector_events")?

@@ -1,5 +1,6 @@
 //! Running the loop: the turn, with the interpreter released while it sleeps, and what each callback means.
 
+use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
@@ -9,27 +10,75 @@ use roundel_core::{Poll as _, TurnError};
 
 use super::{Callback, Kernel, LoopCore, alarm, call_exception_handler, time};
 use crate::ffi::handled::while_handling;
-use crate::ffi::{Builder, Obj, This, border, call, gil};
+use crate::ffi::{Builder, Obj, This, border, call, class, gil};
 use crate::handle::{self, Handle};
 use crate::task::{self, Task};
 use crate::{bridge, listener, stdlib, transport};
 
+/// A loop that runs is no garbage, nor is what is put on it meanwhile: handles that only wait there are not shown to the
+/// collector before they have run, are cancelled, or the run ends. Thousands may wait, and each would be looked at by the
+/// collections that their making sets off.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Run {
+    /// It does not run.
+    #[default]
+    None,
+    /// It runs, and the collector knows all that waits.
+    Tracked,
+    /// It runs, and the collector does not know all that waits.
+    Untracked,
+}
+
+impl Run {
+    /// Whether what is put on the loop now may be unknown to the collector. If so, it is taken for done.
+    #[inline]
+    pub fn may_hide(run: &Cell<Run>) -> bool {
+        match run.get() {
+            Run::None => false,
+            Run::Tracked | Run::Untracked => {
+                run.set(Run::Untracked);
+                true
+            }
+        }
+    }
+}
+
 /// Turns until `stop()`. An error is a `KeyboardInterrupt` or `SystemExit`: everything else is reported and the loop
 /// goes on.
 fn run_until_stopped(this: This<'_, LoopCore>) -> PyResult<()> {
+    let before = this.run.replace(Run::Tracked);
     let outcome = loop {
         let outcome = turn(this);
         if outcome.is_err() || this.stopping.get() {
             break outcome;
         }
     };
+    if this.run.replace(before) == Run::Untracked {
+        show_pending(this);
+    }
     outcome.and(end_row(this))
+}
+
+/// Lets the collector know of all handles that wait.
+fn show_pending(this: This<'_, LoopCore>) {
+    this.with_open_kernel(|kernel| {
+        kernel.for_each(&mut |callback| {
+            if let Callback::Handle(handle) = callback {
+                handle::track(this.py(), handle);
+            }
+        });
+        kernel.for_each_timer(&mut |timed| {
+            if let Some(handle) = timed.as_handle() {
+                handle::track(this.py(), &handle);
+            }
+        });
+    });
 }
 
 /// Anything but a step comes next: takes away what the last step has left for the next.
 #[inline]
 fn end_row(this: This<'_, LoopCore>) -> PyResult<()> {
-    this.contexts.leave();
+    this.contexts.leave(this.py());
     task::tidy_current(this)
 }
 
@@ -59,7 +108,7 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
         |callback| {
             let outcome = run(this, &callback);
             drop(callback);
-            this.contexts.tidy();
+            this.contexts.tidy(this.py());
             outcome
         },
     );
@@ -76,7 +125,7 @@ fn sleep(
     kernel: &Kernel,
     wait: impl FnOnce() -> io::Result<()>,
 ) -> (io::Result<()>, PyResult<()>) {
-    this.contexts.rest();
+    this.contexts.rest(this.py());
     handle::keep_fewer(this.py());
     let tidied = end_row(this);
     let outcome = gil::released(this.py(), wait);
@@ -126,13 +175,36 @@ fn run(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     }
     match callback {
         Callback::Step(task) | Callback::Wakeup(task) => run_task(this, callback, task),
-        Callback::Handle(_)
-        | Callback::Due(_)
+        Callback::Handle(handle) => run_handle(this, callback, handle),
+        Callback::Due(_)
         | Callback::Told(..)
         | Callback::Start(_)
         | Callback::Readable(_)
         | Callback::Guest(..) => dispatch(this, callback),
     }
+}
+
+/// What was given to `call_soon` or one of its relatives.
+fn run_handle(this: This<'_, LoopCore>, callback: &Callback, object: &Obj) -> PyResult<()> {
+    this.step_in_turn.set(false);
+    let Some(handle) = This::<Handle>::instance(this.py(), object) else {
+        return end_row(this);
+    };
+    let outcome = match Handle::run_aside(handle, this) {
+        Some(outcome) => outcome,
+        None => {
+            // It finds the context entered that the one before has left, or leaves it itself.
+            if this.current.get() != task::Current::None {
+                end_row(this)?;
+            }
+            border::catch(|| Handle::run(handle, this))
+        }
+    };
+    // The loop lets go of it now.
+    if object.has_more_references_than(1) {
+        class::track(handle);
+    }
+    outcome.or_else(|error| failed(this, callback, error))
 }
 
 /// A task goes on.
@@ -164,8 +236,8 @@ fn run_timed(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     let start = time(this)?;
     let outcome = match callback {
         Callback::Step(task) | Callback::Wakeup(task) => run_task(this, callback, task),
-        Callback::Handle(_)
-        | Callback::Due(_)
+        Callback::Handle(handle) => run_handle(this, callback, handle),
+        Callback::Due(_)
         | Callback::Told(..)
         | Callback::Start(_)
         | Callback::Readable(_)
@@ -184,30 +256,16 @@ fn run_timed(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     Ok(())
 }
 
-/// Anything but a step.
+/// Anything but a step or a handle.
 fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
     let py = this.py();
     let object = callback.object();
     this.step_in_turn.set(false);
-    if let Callback::Handle(handle) = callback
-        && let Some(handle) = This::<Handle>::instance(py, handle)
-        && let Some(outcome) = Handle::run_aside(handle, this)
-    {
-        return outcome.or_else(|error| failed(this, callback, error));
-    }
-    // A handle finds the context entered that the one before has left, or leaves it itself.
-    let is_in_row =
-        matches!(callback, Callback::Handle(_)) && this.current.get() == task::Current::None;
-    if !is_in_row {
-        end_row(this)?;
-    }
+    end_row(this)?;
     let outcome = border::catch(|| match callback {
-        Callback::Handle(_) => match This::<Handle>::instance(py, object) {
-            Some(handle) => Handle::run(handle, this),
-            None => end_row(this),
-        },
-        // These are in a row, and not here.
+        // Those have gone other ways.
         Callback::Step(_) | Callback::Wakeup(_) => run_task(this, callback, object),
+        Callback::Handle(_) => run_handle(this, callback, object),
         Callback::Due(_) => alarm::ring(py, object),
         Callback::Told(_, done) => listener::tell(py, object, done),
         Callback::Start(_) => transport::start(py, object),
@@ -223,7 +281,7 @@ fn failed(this: This<'_, LoopCore>, callback: &Callback, error: PyErr) -> PyResu
     if task::ends_the_run(this.py(), &error) {
         return Err(error);
     }
-    this.contexts.leave();
+    this.contexts.leave(this.py());
     report(this, callback, error)
 }
 

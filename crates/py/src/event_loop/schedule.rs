@@ -4,7 +4,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::{Callback, Home, LoopCore};
+use super::{Callback, Home, LoopCore, RunContext, contexts};
 use crate::ffi::{Obj, This, call};
 use crate::handle::Handle;
 use crate::stdlib;
@@ -52,7 +52,8 @@ pub fn foreign(
     .map(drop)
 }
 
-/// Schedules `callback(future)` in `context`: what `add_done_callback` promises.
+/// Schedules `callback(future)`: what `add_done_callback` promises. In a context, or in what
+/// [`contexts::current`] has returned.
 pub fn done_callback(
     py: Python<'_>,
     home: &Home,
@@ -69,7 +70,8 @@ pub fn done_callback(
             check_thread(event_loop)?;
             check_callback(event_loop, callback, "call_soon")?;
         }
-        let handle = Handle::create(event_loop, callback, [future].into_iter(), Some(context))?;
+        let context = RunContext::of(event_loop, context)?;
+        let handle = Handle::create_told(event_loop, callback, future, context)?;
         let entry = Callback::Handle(handle);
         event_loop.with_kernel(|kernel| kernel.call_soon(entry))?;
         Ok(true)
@@ -77,7 +79,10 @@ pub fn done_callback(
     match pushed {
         Some(Ok(true)) => Ok(()),
         Some(Err(error)) => Err(error),
-        Some(Ok(false)) | None => foreign(py, home, callback, Some(future), context),
+        Some(Ok(false)) | None => {
+            let context = contexts::as_context(py, context)?;
+            foreign(py, home, callback, Some(future), &context)
+        }
     }
 }
 

@@ -34,6 +34,11 @@ impl Timed {
         Self(Tagged::new(guest, GUEST))
     }
 
+    /// The `TimerHandle`, if it is one.
+    pub fn as_handle(&self) -> Option<Obj> {
+        self.0.object_of(HANDLE)
+    }
+
     /// Shows the garbage collector what it holds.
     pub fn traverse(&self, visitor: &mut Visitor<'_>) {
         visitor.tagged(&self.0);

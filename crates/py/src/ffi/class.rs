@@ -331,12 +331,30 @@ impl Visitor<'_> {
 /// Makes an instance of exactly `T`'s class around a value.
 pub fn create<T: Native>(py: Python<'_>, value: T) -> PyResult<Obj> {
     // SAFETY: the class was made when the module was imported.
-    unsafe { allocate_or_reuse(py, T::class().as_type(), value) }
+    unsafe { allocate_or_reuse::<T, true>(py, T::class().as_type(), value) }
+}
+
+/// The same, and the garbage collector does not know it: for what something has that is no garbage. Whoever takes it from
+/// there calls [`track`].
+pub fn create_untracked<T: Native>(py: Python<'_>, value: T) -> PyResult<Obj> {
+    // SAFETY: as above.
+    unsafe { allocate_or_reuse::<T, false>(py, T::class().as_type(), value) }
+}
+
+/// Makes a native object known to the garbage collector, if it is not.
+#[inline]
+pub fn track<T: Native>(this: This<'_, T>) {
+    // SAFETY: complete since it was made, and instances of native classes have the collector's words.
+    unsafe {
+        if !collector::is_tracked(this.object) {
+            collector::track(this.object);
+        }
+    }
 }
 
 /// # Safety
 /// `class` is `T`'s class or derived from it.
-unsafe fn allocate_or_reuse<T: Native>(
+unsafe fn allocate_or_reuse<T: Native, const TRACKED: bool>(
     py: Python<'_>,
     class: *mut ffi::PyTypeObject,
     value: T,
@@ -358,11 +376,17 @@ unsafe fn allocate_or_reuse<T: Native>(
                 // As after tp_alloc: one reference, the class counted, known to the collector.
                 ffi::PyObject_Init(kept, class);
                 kept.byte_add(offset).cast::<T>().write(value);
-                collector::track(kept);
+                if TRACKED {
+                    collector::track(kept);
+                }
                 return Ok(Obj::from_owned(kept).unwrap_unchecked());
             }
         }
-        Obj::from_owned_or_err(py, allocate(class, value))
+        let object = Obj::from_owned_or_err(py, allocate(class, value))?;
+        if !TRACKED {
+            ffi::PyObject_GC_UnTrack(object.as_ptr().cast());
+        }
+        Ok(object)
     }
 }
 
@@ -472,7 +496,7 @@ pub fn create_derived<T: Native>(py: Python<'_>, class: &Obj, value: T) -> PyRes
         if !T::class().is_kept(class) && ffi::PyType_IsSubtype(class, T::class().as_type()) == 0 {
             return Err(PyTypeError::new_err("not derived from the native class"));
         }
-        allocate_or_reuse(py, class, value)
+        allocate_or_reuse::<T, true>(py, class, value)
     }
 }
 

@@ -5,7 +5,7 @@
 //! and looking at their neighbours. It has been a plain list from Python 3.11 to 3.13; if it does not look like one, and
 //! in later versions, the interpreter is asked.
 //!
-//! Owns: the address, putting an object at the list's end, whether an object was finalized. Leaves out: taking it out, for
+//! Owns: the address, putting an object at the list's end, whether an object is in a list, whether it was finalized. Leaves out: taking it out, for
 //! which the interpreter does not need the list's head.
 
 use std::ptr;
@@ -83,6 +83,21 @@ pub(super) unsafe fn track(object: *mut ffi::PyObject) {
         (*links).previous = last.map_addr(|address| address | flags);
         (*links).next = head;
         (*head).previous = links;
+    }
+}
+
+/// As `PyObject_GC_IsTracked`: what is in no list has no neighbour.
+///
+/// # Safety
+/// An object of a class with garbage collection.
+#[inline]
+pub(super) unsafe fn is_tracked(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if YOUNG.load(Ordering::Relaxed).is_null() {
+            return ffi::PyObject_GC_IsTracked(object) != 0;
+        }
+        !(*links_of(object)).next.is_null()
     }
 }
 

@@ -203,6 +203,13 @@ impl Slot {
         self.get().unwrap_or_else(|| Obj::none(py))
     }
 
+    /// What it holds, as a reference that is not counted: for what runs no Python code and leaves the slot as it is.
+    #[inline]
+    pub fn lend(&self) -> Option<ManuallyDrop<Obj>> {
+        // SAFETY: null, or a valid object; never dropped, so the reference that `from_owned` takes over is not needed.
+        unsafe { Obj::from_owned(self.as_ptr()) }.map(ManuallyDrop::new)
+    }
+
     /// Stores, then releases what was there.
     pub fn set(&self, object: impl Into<Option<Obj>>) {
         drop(self.0.replace(object.into()));

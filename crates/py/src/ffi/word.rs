@@ -35,6 +35,26 @@ impl<T> Default for Growing<T> {
 }
 
 impl<T> Growing<T> {
+    /// A field that holds an object, with a mark.
+    pub fn new(object: Obj, mark: bool) -> Self {
+        Self {
+            word: Cell::new(marked(object, mark)),
+            owns: PhantomData,
+        }
+    }
+
+    /// A new reference to the object, with its mark.
+    pub fn get(&self) -> Option<(Obj, bool)> {
+        let object = self.as_ptr();
+        // SAFETY: null, or a valid object that this field keeps alive.
+        (!object.is_null()).then(|| unsafe {
+            (
+                Obj::from_borrowed(object),
+                self.word.get().addr() & MARKED != 0,
+            )
+        })
+    }
+
     /// The box, if there is one.
     pub fn grown(&self) -> Option<&T> {
         let word = self.word.get();
@@ -47,9 +67,7 @@ impl<T> Growing<T> {
         if !self.word.get().is_null() {
             return Err(object);
         }
-        let mark = if mark { MARKED } else { 0 };
-        let word = object.into_ptr().cast::<()>();
-        self.word.set(word.map_addr(|address| address | mark));
+        self.word.set(marked(object, mark));
         Ok(())
     }
 
@@ -105,13 +123,22 @@ impl<T: Default> Growing<T> {
 
 impl<T> Drop for Growing<T> {
     fn drop(&mut self) {
-        drop(self.take());
         let word = self.word.replace(ptr::null_mut());
-        if !word.is_null() {
-            // SAFETY: not an object, as that was taken; so it is a box, which nobody borrows any more.
+        if word.addr() & GROWN == 0 {
+            // SAFETY: null, or an object that the word owned.
+            drop(unsafe { Obj::from_owned(unmarked(word).cast()) });
+        } else {
+            // SAFETY: a box, which nobody borrows any more.
             drop(unsafe { Box::from_raw(unmarked(word).cast::<T>()) });
         }
     }
+}
+
+/// Takes over the reference.
+fn marked(object: Obj, mark: bool) -> *mut () {
+    let mark = if mark { MARKED } else { 0 };
+    let word = object.into_ptr().cast::<()>();
+    word.map_addr(|address| address | mark)
 }
 
 fn unmarked(word: *mut ()) -> *mut () {
@@ -208,6 +235,12 @@ impl Tagged {
         mem::forget(self);
         // SAFETY: the word owned the object and is forgotten; it was made of one, so it is not null.
         (kind, unsafe { Obj::from_owned(pointer).unwrap_unchecked() })
+    }
+
+    /// A new reference to the object, if it is of this kind.
+    pub fn object_of(&self, kind: u8) -> Option<Obj> {
+        // SAFETY: a valid object that the word keeps alive.
+        (self.kind() == kind).then(|| unsafe { Obj::from_borrowed(self.as_ptr()) })
     }
 
     /// The kind.

@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::Future;
-use crate::event_loop::schedule;
-use crate::ffi::{Native as _, Obj, This, Visitor, call, context};
+use crate::event_loop::{contexts, schedule};
+use crate::ffi::{Native as _, Obj, This, Visitor, call};
 use crate::{listener, task};
 
 /// One who is told.
@@ -17,7 +17,7 @@ use crate::{listener, task};
 pub enum Waiter {
     /// A native task whose coroutine awaits the future, or a native watcher.
     Native(Obj),
-    /// A callable and its context.
+    /// A callable and its context, or the snapshot of one ([`contexts::current`]).
     Callback(Obj, Obj),
 }
 
@@ -185,7 +185,7 @@ pub fn add_callback(this: This<'_, Future>, callback: Obj, context: Option<Obj>)
     let py = this.py();
     let context = match context.filter(|context| !context.is_none()) {
         Some(context) => context,
-        None => context::copy_current(py)?,
+        None => contexts::current(py, &this.home)?,
     };
     add_waiter(this, Waiter::Callback(callback, context))
 }
@@ -298,7 +298,9 @@ pub fn as_list(this: This<'_, Future>) -> PyResult<Obj> {
     let mut pairs = Vec::new();
     for waiter in waiters.iter() {
         let (callback, context) = match waiter {
-            Waiter::Callback(callback, context) => (callback.clone(), context.clone()),
+            Waiter::Callback(callback, context) => {
+                (callback.clone(), contexts::as_context(py, context)?)
+            }
             Waiter::Native(native) => (callable(py, native)?, task::context_of(py, native)?),
         };
         pairs.push(call::tuple(py, [&callback, &context].into_iter())?);

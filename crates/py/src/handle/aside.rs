@@ -8,7 +8,7 @@
 
 use pyo3::prelude::*;
 
-use super::{Handle, ONE};
+use super::Handle;
 use crate::event_loop::LoopCore;
 use crate::ffi::This;
 use crate::future::{self, Future};
@@ -21,12 +21,15 @@ impl Handle {
         event_loop: This<'_, LoopCore>,
     ) -> Option<PyResult<()>> {
         // A probe is told who wakes whom.
-        if cfg!(feature = "observe") || this.args.mark() != ONE || this.rare.get().is_some() {
+        if cfg!(feature = "observe") {
             return None;
         }
-        let callback = this.callback.get()?;
+        let callback = this.callback.lend()?;
         let future = future::whose_result_is_set_by(&callback)?;
-        let result = this.args.get()?;
+        // Not what is in a box.
+        let (result, false) = this.more.get()? else {
+            return None;
+        };
         let future = This::<Future>::exact(this.py(), future)?;
         // When the handle dies the method may die with it, but nothing that runs code when it does.
         let is_quiet = future.lend().has_more_references_than(1)

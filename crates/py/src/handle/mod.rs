@@ -7,7 +7,7 @@
 mod aside;
 mod timer;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::ffi::CStr;
 
 use pyo3::exceptions::PyTypeError;
@@ -15,37 +15,41 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::event_loop::{Home, LoopCore, RunContext};
+use crate::event_loop::{Home, LoopCore, Run, RunContext};
 use crate::ffi::args::Signature;
 use crate::ffi::handled::while_handling;
-use crate::ffi::{Base, Builder, Class, Marked, Native, Obj, Slot, This, Visitor, call, class};
+use crate::ffi::{
+    Base, Builder, Class, Growing, Marked, Native, Obj, Slot, This, Visitor, call, class,
+};
 use crate::future::traceback_if_debug;
 use crate::stdlib;
 use crate::task::ends_the_run;
 
 pub use timer::{TimerHandle, When};
 
-/// A scheduled call: five words, since there are many. What they hold is said in their marks.
+/// A scheduled call: three words, since there are many. What they hold is said in their marks.
 #[derive(Default)]
 pub struct Handle {
     callback: Marked,
-    args: Marked,
+    /// The argument, or with the mark a tuple of them. Or a box, in which they are too.
+    more: Growing<Rare>,
+    /// Where and in what it runs: mostly a snapshot, which knows the loop.
     context: RunContext,
-    home: Home,
-    rare: OnceCell<Box<Rare>>,
 }
 
 /// Of `callback`.
 const CANCELLED: u8 = 1;
 
-/// Of `args`: the argument itself.
-const ONE: u8 = 0;
-/// Of `args`: a tuple.
-const TUPLE: u8 = 1;
+/// The arguments of a call, and whether they are a tuple.
+type Arguments = Option<(Obj, bool)>;
 
 /// What few handles have.
 #[derive(Default)]
 struct Rare {
+    args: Slot,
+    args_are_a_tuple: Cell<bool>,
+    /// The loop, if the context is not a snapshot.
+    home: Home,
     source_traceback: Slot,
     /// Of `call_soon_threadsafe` from Python 3.14 on: held while it runs, so that another thread that cancels it then
     /// waits for its end. Not shown to the collector: a lock holds nothing.
@@ -78,27 +82,38 @@ impl Native for Handle {
         Self::default()
     }
     fn traverse(&self, visitor: &mut Visitor<'_>) {
-        self.home.traverse(visitor);
-        for slot in [&self.callback, &self.args] {
-            visitor.marked(slot);
-        }
+        visitor.marked(&self.callback);
+        visitor.growing(&self.more);
         self.context.traverse(visitor);
-        if let Some(rare) = self.rare.get() {
-            for slot in [&rare.source_traceback, &rare.repr, &rare.when] {
+        if let Some(rare) = self.more.grown() {
+            rare.home.traverse(visitor);
+            for slot in rare.slots() {
                 visitor.slot(slot);
             }
         }
     }
     fn clear(&self) {
-        self.home.clear();
         self.callback.set(None, self.callback.mark());
-        self.args.set(None, ONE);
+        drop(self.more.take());
         self.context.clear();
-        if let Some(rare) = self.rare.get() {
-            for slot in [&rare.source_traceback, &rare.repr, &rare.when] {
+        if let Some(rare) = self.more.grown() {
+            rare.home.clear();
+            for slot in rare.slots() {
                 slot.set(None);
             }
         }
+    }
+}
+
+impl Rare {
+    /// What the collector is shown.
+    fn slots(&self) -> [&Slot; 4] {
+        [&self.args, &self.source_traceback, &self.repr, &self.when]
+    }
+
+    /// Whether there is nothing here that could run code of a program's when it goes: the loop does not go.
+    fn holds_at_most_the_loop(&self) -> bool {
+        self.slots().into_iter().all(Slot::is_empty) && self.lock.is_empty()
     }
 }
 
@@ -119,6 +134,29 @@ impl AsHandle for Handle {
 }
 
 impl Handle {
+    /// A handle for the loop's ready queue.
+    pub fn create_ready<'a>(
+        event_loop: This<'_, LoopCore>,
+        callback: &Obj,
+        args: impl ExactSizeIterator<Item = &'a Obj>,
+        context: Option<&Obj>,
+    ) -> PyResult<Obj> {
+        let handle = Self::new(event_loop, callback, args, context)?;
+        create_pending(event_loop, handle)
+    }
+
+    /// The same for a callback of a future, with the context that it was added in.
+    pub fn create_told(
+        event_loop: This<'_, LoopCore>,
+        callback: &Obj,
+        future: &Obj,
+        context: RunContext,
+    ) -> PyResult<Obj> {
+        let more = Growing::new(future.clone(), false);
+        let handle = Self::with(event_loop, callback, more, context)?;
+        create_pending(event_loop, handle)
+    }
+
     /// A handle of one of our loops, not yet scheduled.
     pub fn create<'a>(
         event_loop: This<'_, LoopCore>,
@@ -138,22 +176,39 @@ impl Handle {
         mut args: impl ExactSizeIterator<Item = &'a Obj>,
         context: Option<&Obj>,
     ) -> PyResult<Self> {
-        let py = event_loop.py();
-        let args = match args.len() {
-            0 => Marked::default(),
-            1 => Marked::new(args.next().cloned(), ONE),
-            _ => Marked::new(call::tuple(py, args)?, TUPLE),
+        let more = match args.len() {
+            0 => Growing::default(),
+            1 => args
+                .next()
+                .map_or_else(Growing::default, |arg| Growing::new(arg.clone(), false)),
+            _ => Growing::new(call::tuple(event_loop.py(), args)?, true),
         };
-        let context = RunContext::new(event_loop, context)?;
+        Self::with(
+            event_loop,
+            callback,
+            more,
+            RunContext::new(event_loop, context)?,
+        )
+    }
+
+    #[inline]
+    fn with(
+        event_loop: This<'_, LoopCore>,
+        callback: &Obj,
+        more: Growing<Rare>,
+        context: RunContext,
+    ) -> PyResult<Self> {
+        let py = event_loop.py();
         let handle = Self {
             callback: Marked::new(callback.clone(), 0),
-            args,
+            more,
             context,
-            home: Home::ours(event_loop),
-            rare: OnceCell::new(),
         };
+        if !handle.context.is_shared() {
+            handle.rare().home.set(py, event_loop.object());
+        }
         if event_loop.debug.get() {
-            let traceback = traceback_if_debug(py, &handle.home)?;
+            let traceback = traceback_if_debug(py, &Home::ours(event_loop))?;
             handle.rare().source_traceback.set(traceback);
         }
         Ok(handle)
@@ -164,19 +219,22 @@ impl Handle {
         let py = this.py();
         let copy = Self {
             callback: Marked::new(this.callback.get(), this.callback.mark()),
-            args: Marked::new(this.args.get(), this.args.mark()),
-            ..Self::default()
+            more: match this.args() {
+                Some((args, are_a_tuple)) => Growing::new(args, are_a_tuple),
+                None => Growing::default(),
+            },
+            context: RunContext::default(),
         };
-        let context = this.context.show(py)?;
+        let context = Self::show_context(this)?;
         if !context.is_none() {
             copy.context
                 .replace(RunContext::without_loop(py, Some(&context))?);
         }
-        if !this.home.is_empty() {
-            copy.home.set(py, this.home.object(py)?);
-        }
-        if let Some(rare) = this.rare.get() {
+        if let Some(rare) = this.more.grown() {
             let own = copy.rare();
+            if !rare.home.is_empty() {
+                own.home.set(py, rare.home.object(py)?);
+            }
             own.source_traceback.set(rare.source_traceback.get());
             own.lock.set(rare.lock.get());
             own.repr.set(rare.repr.get());
@@ -186,15 +244,64 @@ impl Handle {
     }
 
     fn rare(&self) -> &Rare {
-        self.rare.get_or_init(Box::default)
+        let (rare, args) = self.more.grow();
+        if let Some((args, are_a_tuple)) = args {
+            rare.args_are_a_tuple.set(are_a_tuple);
+            rare.args.set(args);
+        }
+        rare
+    }
+
+    /// The arguments; `None` if there are none.
+    #[inline]
+    fn args(&self) -> Arguments {
+        match self.more.grown() {
+            Some(rare) => {
+                let args = rare.args.get()?;
+                Some((args, rare.args_are_a_tuple.get()))
+            }
+            None => self.more.get(),
+        }
+    }
+
+    fn drop_args(&self) {
+        match self.more.grown() {
+            Some(rare) => rare.args.set(None),
+            None => drop(self.more.take()),
+        }
+    }
+
+    /// Shows its loop, or nothing before `__init__`.
+    #[inline]
+    fn with_home<R>(&self, py: Python<'_>, use_it: impl Fn(&Home) -> R) -> R {
+        self.context
+            .with_home(py, &use_it)
+            .unwrap_or_else(|| match self.more.grown() {
+                Some(rare) => use_it(&rare.home),
+                None => use_it(&Home::default()),
+            })
+    }
+
+    /// The context is about to be its own: keeps the loop.
+    fn keep_home(this: This<'_, Handle>) {
+        let py = this.py();
+        if let Some(home) = this.context.with_home(py, Home::again) {
+            this.rare().home.replace(home);
+        }
+    }
+
+    /// The context, for somebody who looks: it stays from then on.
+    fn show_context(this: This<'_, Handle>) -> PyResult<Obj> {
+        Self::keep_home(this);
+        this.context.show(this.py())
     }
 
     fn source_traceback(&self) -> Option<Obj> {
-        self.rare.get()?.source_traceback.get()
+        self.more.grown()?.source_traceback.get()
     }
 
     fn has_lock(&self) -> bool {
-        self.rare.get().is_some_and(|rare| !rare.lock.is_empty())
+        self.more.grown().is_some_and(|rare| !rare.lock.is_empty())
     }
 
     /// From Python 3.14 on, lets `cancel()` and `cancelled()` in another thread wait until the callback has run.
@@ -222,12 +329,13 @@ impl Handle {
             return Ok(());
         }
         this.callback.set_mark(CANCELLED);
-        if this.home.debug(this.py())? {
+        let py = this.py();
+        if this.with_home(py, |home| home.debug(py))? {
             let repr = repr(this)?;
             this.rare().repr.set(repr);
         }
         this.callback.set(None, CANCELLED);
-        this.args.set(None, ONE);
+        this.drop_args();
         Ok(())
     }
 
@@ -235,17 +343,23 @@ impl Handle {
     /// `SystemExit` go up. To be called by the loop's turn: the context may still be entered when this returns.
     #[inline]
     pub fn run(this: This<'_, Handle>, event_loop: This<'_, LoopCore>) -> PyResult<()> {
+        if this.more.grown().is_none() {
+            return Self::run_now(this, Some(event_loop), true);
+        }
         if this.has_lock() {
             // Another thread may have it, and run something until it gives it away.
-            event_loop.contexts.leave();
+            event_loop.contexts.leave(this.py());
         }
         locked(this, || Self::run_now(this, Some(event_loop), true))
     }
 
     /// `_run()`.
     fn run_by_hand(this: This<'_, Handle>) -> PyResult<()> {
-        let ran = this.home.with_ours(this.py(), |event_loop| {
-            locked(this, || Self::run_now(this, Some(event_loop), false))
+        let py = this.py();
+        let ran = this.with_home(py, |home| {
+            home.with_ours(py, |event_loop| {
+                locked(this, || Self::run_now(this, Some(event_loop), false))
+            })
         });
         ran.unwrap_or_else(|| locked(this, || Self::run_now(this, None, false)))
     }
@@ -258,7 +372,7 @@ impl Handle {
         let py = this.py();
         let Some(callback) = this.callback.get() else {
             if let Some(event_loop) = event_loop.filter(|_| in_row) {
-                event_loop.contexts.leave();
+                event_loop.contexts.leave(this.py());
             }
             return Ok(());
         };
@@ -273,18 +387,31 @@ impl Handle {
                 })
         };
         let outcome = this.context.run_in_row(py, event_loop, may_stay, || {
-            let result = match (this.args.get(), this.args.mark()) {
-                (None, _) => call::call(py, &callback, []),
-                (Some(args), TUPLE) => call::call_tuple(py, &callback, &args),
-                (Some(arg), _) => call::call(py, &callback, [&arg]),
+            let result = match this.args() {
+                None => call::call(py, &callback, []),
+                Some((args, true)) => call::call_tuple(py, &callback, &args),
+                Some((arg, false)) => call::call(py, &callback, [&arg]),
             };
             returned_none.set(result.as_ref().is_ok_and(Obj::is_none));
             result
         });
+        if let Some(event_loop) = event_loop
+            && !this.context.is_shared()
+        {
+            this.found_its_own_context(event_loop);
+        }
         match outcome {
             Ok(_) => Ok(()),
             Err(error) if ends_the_run(py, &error) => Err(error),
             Err(error) => report_of(this, error),
+        }
+    }
+
+    /// A callback has changed or kept the context that it ran in.
+    fn found_its_own_context(&self, event_loop: This<'_, LoopCore>) {
+        let rare = self.rare();
+        if rare.home.is_empty() {
+            rare.home.replace(Home::ours(event_loop));
         }
     }
 
@@ -294,16 +421,18 @@ impl Handle {
     fn leaves_nothing(this: This<'_, Handle>, callback: &Obj) -> bool {
         // The handle has one reference, who runs it the other.
         callback.has_more_references_than(2)
-            && this.args.is_empty()
             && CLASS.is_exact(&this.lend())
             && !this.has_weak_references()
-            && this.rare.get().is_none()
+            && match this.more.grown() {
+                Some(rare) => rare.holds_at_most_the_loop(),
+                None => this.more.is_empty(),
+            }
     }
 
     fn args_tuple(&self, py: Python<'_>) -> PyResult<Obj> {
-        match self.args.get() {
-            Some(args) if self.args.mark() == TUPLE => Ok(args),
-            Some(arg) => call::tuple(py, [&arg].into_iter()),
+        match self.args() {
+            Some((args, true)) => Ok(args),
+            Some((arg, false)) => call::tuple(py, [&arg].into_iter()),
             None => Ok(PyTuple::empty(py).into_any().into()),
         }
     }
@@ -312,7 +441,7 @@ impl Handle {
 /// Runs `body` with the handle's lock, if it has one.
 #[inline]
 fn locked<R>(this: This<'_, Handle>, body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
-    let Some(lock) = this.rare.get().and_then(|rare| rare.lock.get()) else {
+    let Some(lock) = this.more.grown().and_then(|rare| rare.lock.get()) else {
         return body();
     };
     let py = this.py();
@@ -345,7 +474,7 @@ fn report_of(this: This<'_, Handle>, error: PyErr) -> PyResult<()> {
     if let Some(traceback) = this.source_traceback() {
         context.set_item("source_traceback", traceback.bind(py))?;
     }
-    let home = this.home.object(py)?;
+    let home = this.with_home(py, |home| home.object(py))?;
     let name = intern!(py, "call_exception_handler");
     while_handling(py, &exception, || {
         home.bind(py).call_method1(name, (context,))
@@ -361,7 +490,8 @@ fn source(this: This<'_, Handle>, callback: &Obj) -> PyResult<Obj> {
     } else {
         this.args_tuple(py)?
     };
-    stdlib::format_callback_source(py, callback, &args, this.home.debug(py)?)
+    let debug = this.with_home(py, |home| home.debug(py))?;
+    stdlib::format_callback_source(py, callback, &args, debug)
 }
 
 /// The words of a repr, from which that of a timer takes off.
@@ -392,7 +522,7 @@ fn words(this: This<'_, Handle>) -> PyResult<Vec<String>> {
 }
 
 fn repr(this: This<'_, Handle>) -> PyResult<Obj> {
-    if let Some(repr) = this.rare.get().and_then(|rare| rare.repr.get()) {
+    if let Some(repr) = this.more.grown().and_then(|rare| rare.repr.get()) {
         return Ok(repr);
     }
     let mut words = words(this)?;
@@ -424,7 +554,7 @@ fn with_handle<T: AsHandle>(builder: Builder<T>) -> Builder<T> {
         )
         .no_args(
             c"get_context",
-            |this| T::handle(this).context.show(this.py()),
+            |this| Handle::show_context(T::handle(this)),
             c"get_context($self, /)\n--\n\nThe contextvars.Context that the callback runs in.",
         )
         .no_args(
@@ -452,9 +582,10 @@ fn with_handle<T: AsHandle>(builder: Builder<T>) -> Builder<T> {
                 handle.args_tuple(this.py())
             }
         })
-        .getter(c"_context", |this| T::handle(this).context.show(this.py()))
+        .getter(c"_context", |this| Handle::show_context(T::handle(this)))
         .getter(c"_loop", |this| {
-            Ok(T::handle(this).home.object_or_none(this.py()))
+            let py = this.py();
+            Ok(T::handle(this).with_home(py, |home| home.object_or_none(py)))
         })
         .getter(c"_cancelled", |this| {
             Ok(Obj::bool(this.py(), T::handle(this).is_cancelled()))
@@ -484,16 +615,16 @@ fn initialise(this: This<'_, Handle>, given: [Option<&Obj>; 4]) -> PyResult<()> 
         Err(_) => return Err(PyTypeError::new_err("args must be a tuple")),
     };
     let context = RunContext::without_loop(py, context.filter(|context| !context.is_none()))?;
+    let rare = this.rare();
     this.callback.set(callback.clone(), 0);
-    this.args.set(Obj::from(args), TUPLE);
+    rare.args_are_a_tuple.set(true);
+    rare.args.set(Obj::from(args));
     this.context.replace(context);
-    this.home.set(py, event_loop.clone());
-    if let Some(rare) = this.rare.get() {
-        rare.repr.set(None);
-        rare.source_traceback.set(None);
-    }
-    if let Some(traceback) = traceback_if_debug(py, &this.home)? {
-        this.rare().source_traceback.set(traceback);
+    rare.home.set(py, event_loop.clone());
+    rare.repr.set(None);
+    rare.source_traceback.set(None);
+    if let Some(traceback) = traceback_if_debug(py, &rare.home)? {
+        rare.source_traceback.set(traceback);
     }
     Ok(())
 }
@@ -517,6 +648,22 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         })
         .build(module, Base::Object)?;
     timer::add_to(module)
+}
+
+/// Makes what is put on the loop at once.
+fn create_pending<T: Native>(event_loop: This<'_, LoopCore>, value: T) -> PyResult<Obj> {
+    if Run::may_hide(&event_loop.run) {
+        class::create_untracked(event_loop.py(), value)
+    } else {
+        class::create(event_loop.py(), value)
+    }
+}
+
+/// Lets the collector know of the handle, if it does not.
+pub fn track(py: Python<'_>, handle: &Obj) {
+    if let Some(handle) = This::<Handle>::instance(py, handle) {
+        class::track(handle);
+    }
 }
 
 /// A loop is about to sleep: of much memory that is kept, some goes.

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 use roundel_core::TimerKey;
 
-use super::{AsHandle, FEW, Handle, exact_or_own, initialise, with_handle};
+use super::{AsHandle, FEW, Handle, create_pending, exact_or_own, initialise, with_handle};
 use crate::event_loop::LoopCore;
 use crate::ffi::args::Signature;
 use crate::ffi::{Base, Builder, Class, Native, Obj, This, Visitor, class};
@@ -82,7 +82,7 @@ impl AsHandle for TimerHandle {
 }
 
 impl TimerHandle {
-    /// A timer of one of our loops, not yet scheduled.
+    /// A timer for the queue of one of our loops.
     pub fn create<'a>(
         event_loop: This<'_, LoopCore>,
         when: When<'_>,
@@ -96,7 +96,7 @@ impl TimerHandle {
             key: Cell::new(TimerKey::NONE),
         };
         timer.set_when(when);
-        class::create(event_loop.py(), timer)
+        create_pending(event_loop, timer)
     }
 
     fn set_when(&self, when: When<'_>) {
@@ -105,7 +105,7 @@ impl TimerHandle {
             When::Other(object) => (f64::NAN, Some(object.clone())),
         };
         self.when.set(number);
-        if object.is_some() || self.handle.rare.get().is_some() {
+        if object.is_some() || self.handle.more.grown().is_some() {
             self.handle.rare().when.set(object);
         }
     }
@@ -118,7 +118,7 @@ impl TimerHandle {
     /// Its time, as it was given.
     fn when(&self, py: Python<'_>) -> Option<Obj> {
         if self.when.get().is_nan() {
-            self.handle.rare.get()?.when.get()
+            self.handle.more.grown()?.when.get()
         } else {
             Some(Obj::float(py, self.when.get()))
         }
@@ -128,10 +128,13 @@ impl TimerHandle {
         let py = this.py();
         let key = this.key.replace(TimerKey::NONE);
         if key != TimerKey::NONE {
-            let entry = this.handle.home.with_ours(py, |event_loop| {
-                event_loop.with_open_kernel(|kernel| kernel.cancel_timer(key))
+            let entry = this.handle.with_home(py, |home| {
+                home.with_lent(py, |event_loop| {
+                    event_loop.with_open_kernel(|kernel| kernel.cancel_timer(key))
+                })
             });
             drop(entry);
+            class::track(this);
         }
         Handle::cancel(AsHandle::handle(this))
     }
@@ -139,8 +142,10 @@ impl TimerHandle {
     /// Whether it is still to fire.
     fn is_scheduled(this: This<'_, TimerHandle>) -> bool {
         let key = this.key.get();
-        let pending = this.handle.home.with_ours(this.py(), |event_loop| {
-            event_loop.with_open_kernel(|kernel| kernel.timer_is_pending(key)) == Some(true)
+        let pending = this.handle.with_home(this.py(), |home| {
+            home.with_lent(this.py(), |event_loop| {
+                event_loop.with_open_kernel(|kernel| kernel.timer_is_pending(key)) == Some(true)
+            })
         });
         pending.unwrap_or(false)
     }
