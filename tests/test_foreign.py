@@ -224,6 +224,45 @@ def test_cancelling_a_task_behind_a_look_alike(loop, run, make_task):
     run(main())
 
 
+class Frank(LookAlike):
+    """Says how it was asked to be cancelled, and ends then."""
+
+    def cancel(self, *args, **named):
+        self.cancel_calls.append((args, named))
+        self._loop.call_soon(self.finish, "ended")
+        return True
+
+
+def test_how_a_task_cancels_a_look_alike(loop, run, make_task):
+    """Its parameter may be called otherwise than asyncio's."""
+
+    async def waiter(fut):
+        return await fut
+
+    async def main():
+        fut = Frank(loop)
+        task = make_task(waiter(fut))
+        await turns()
+        task.cancel()
+        assert await task == "ended"
+        assert fut.cancel_calls == [((None,), {})]
+
+    run(main())
+
+
+@pytest.mark.parametrize("names", ["asyncio", "roundel"])
+def test_how_wait_for_cancels_a_look_alike(loop, run, names):
+    """It may take no message at all."""
+    wait_for = pytest.importorskip(names).wait_for
+
+    async def main():
+        fut = Frank(loop)
+        assert await wait_for(fut, 0) == "ended"
+        assert fut.cancel_calls == [((), {})]
+
+    run(main())
+
+
 def test_a_look_alike_of_another_loop(loop, loop_factory, run, make_task):
     async def main():
         async def waiter():

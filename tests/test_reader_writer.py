@@ -5,6 +5,7 @@ Leaves out: the sock_* coroutines (test_sock.py), contexts (test_context.py).
 
 import os
 import socket
+import weakref
 
 import pytest
 
@@ -324,6 +325,64 @@ def test_closing_before_removing(loop, run, pair):
         far.close()
 
     run(main())
+
+
+@pytest.mark.parametrize("side", ["reader", "writer"])
+def test_a_closed_socket_is_removed_by_itself(loop, run, side):
+    """anyio closes its Unix sockets and then takes their readers off."""
+    add, remove = getattr(loop, f"add_{side}"), getattr(loop, f"remove_{side}")
+
+    async def main():
+        ours, peer = socket.socketpair()
+        ours.setblocking(False)
+        number = ours.fileno()
+        add(ours, print)
+        ours.close()
+        assert remove(ours) is True
+        peer.close()
+        for gone in (loop.remove_reader, loop.remove_writer):
+            with pytest.raises(ValueError, match="^Invalid file descriptor: -1$"):
+                gone(ours)
+            assert gone(number) is False
+
+    run(main())
+
+
+def test_what_is_watched_is_kept_until_it_is_removed(loop, pair, collect):
+    class File:
+        def fileno(self):
+            return number
+
+    number = pair[0].fileno()
+    file = File()
+    kept = weakref.ref(file)
+    loop.add_reader(file, print)
+    loop.add_writer(number, print)
+    del file
+    collect()
+    assert kept() is not None
+    loop.remove_reader(number)
+    assert kept() is not None
+    loop.remove_writer(number)
+    assert kept() is None
+
+
+def test_what_is_watched_goes_with_the_loop(loop_factory, pair, collect):
+    class File:
+        def __init__(self, loop):
+            self.loop = loop
+
+        def fileno(self):
+            return pair[0].fileno()
+
+    loop = loop_factory()
+    file = File(loop)
+    kept = weakref.ref(file)
+    loop.add_reader(file, print)
+    del file
+    loop.close()
+    collect()
+    assert kept() is None
 
 
 def test_closed_loop(loop, pair):

@@ -134,16 +134,20 @@ pub fn keeps_records() -> bool {
     stdlib::get().awaited_by.is_some()
 }
 
-/// Asks a future of any class to be cancelled.
-pub fn cancel(py: Python<'_>, object: &Obj, message: &Obj) -> PyResult<bool> {
+/// Asks a future of any class to be cancelled. Without a message by `cancel()`: other people's need not take one.
+pub fn cancel(py: Python<'_>, object: &Obj, message: Option<&Obj>) -> PyResult<bool> {
+    let given = || message.filter(|message| !message.is_none()).cloned();
     if let Some(task) = This::<Task>::exact(py, object) {
-        return crate::task::cancel(task, (!message.is_none()).then(|| message.clone()));
+        return crate::task::cancel(task, given());
     }
     if let Some(future) = This::<Future>::exact(py, object) {
-        return future::cancel(future, (!message.is_none()).then(|| message.clone()));
+        return future::cancel(future, given());
     }
-    let names = &stdlib::get().names_msg;
-    call::call_method_named(py, object, intern!(py, "cancel"), [], names, message)?
-        .bind(py)
-        .is_truthy()
+    let (name, names) = (intern!(py, "cancel"), &stdlib::get().names_msg);
+    match message {
+        Some(message) => call::call_method_named(py, object, name, [], names, message)?,
+        None => call::call_method(py, object, name, [])?,
+    }
+    .bind(py)
+    .is_truthy()
 }

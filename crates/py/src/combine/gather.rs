@@ -295,7 +295,7 @@ fn cancel_children(this: This<'_, Gathering>, message: &Obj) -> PyResult<bool> {
     let children = this.children.borrow().clone();
     let mut any = false;
     for child in &children {
-        any |= cancel(this.py(), child, message)?;
+        any |= cancel(this.py(), child, Some(message))?;
     }
     if any {
         this.cancel_requested.set(true);

@@ -52,7 +52,7 @@ static WAIT_FOR: Kind = Kind {
     rung: |wait| {
         wait.phase.set(phase::EXPIRING);
         let task = wait.value.get_or_none(wait.py());
-        cancel(wait.py(), &task, &Obj::none(wait.py())).map(drop)
+        cancel(wait.py(), &task, None).map(drop)
     },
     ..PLAIN
 };
@@ -132,7 +132,7 @@ fn without_time(wait: This<'_, Wait>, awaitable: &Obj) -> PyResult<Next> {
     wait.phase.set(phase::CANCELLING);
     wait.owner.set(future.clone());
     listener::listen(wait, &future)?;
-    cancel(py, &future, &Obj::none(py))?;
+    cancel(py, &future, None)?;
     Ok(next)
 }
 

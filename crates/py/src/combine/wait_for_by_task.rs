@@ -83,7 +83,7 @@ fn cancel_and_wait(wait: This<'_, Wait>, event_loop: Obj, phase: u8) -> PyResult
     let next = Wait::park(wait, event_loop);
     wait.phase.set(phase);
     listener::listen(wait, &future)?;
-    cancel(py, &future, &Obj::none(py))?;
+    cancel(py, &future, None)?;
     Ok(next)
 }
 

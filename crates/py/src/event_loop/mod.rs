@@ -10,6 +10,7 @@ pub mod alarm;
 mod callback;
 mod calls;
 pub mod contexts;
+mod files;
 mod home;
 mod make;
 mod run;
@@ -42,6 +43,7 @@ pub use alarm::{Alarm, Rings, When};
 pub use callback::Callback;
 use contexts::Contexts;
 pub use contexts::RunContext;
+use files::Files;
 pub use home::{Flag, Home};
 pub use run::Run;
 pub use sources::cancel_replaced;
@@ -93,6 +95,8 @@ pub struct LoopCore {
     pub(crate) held: Held,
     /// The sockets that stay registered while nobody waits for them; see `sock`.
     pub(crate) left: Left,
+    /// The objects that readers and writers were added for.
+    files: Files,
     /// Rust runtimes of other extensions that run on this loop.
     pub(crate) guests: Guests,
 }
@@ -113,6 +117,7 @@ impl Native for LoopCore {
         visitor.slot(&self.current_handle);
         self.contexts.traverse(visitor);
         self.left.traverse(visitor);
+        self.files.traverse(visitor);
         self.held.traverse(visitor);
         self.guests.traverse(visitor);
         if let Ok(kernel) = self.kernel.try_borrow()
@@ -128,6 +133,7 @@ impl Native for LoopCore {
         self.current_handle.set(None);
         self.contexts.forget();
         self.left.forget();
+        self.files.forget_all();
         self.held.forget();
         if let Some(kernel) = self.kernel.borrow().clone() {
             drop(kernel.drain());
@@ -250,6 +256,7 @@ fn release(this: This<'_, LoopCore>) {
     }
     drop(kernel);
     this.left.forget();
+    this.files.forget_all();
     drop(this.buffer.take());
 }
 

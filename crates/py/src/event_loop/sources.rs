@@ -57,9 +57,9 @@ fn add(this: This<'_, LoopCore>, args: Args<'_>, side: Side) -> PyResult<Obj> {
         Side::Read => ("_add_reader", ["fd", "callback"]),
         Side::Write => ("_add_writer", ["fd", "callback"]),
     };
-    let ([fd, callback], context) = take(this.py(), args, function, names)?;
+    let ([file, callback], context) = take(this.py(), args, function, names)?;
     let kernel = this.kernel()?;
-    let fd = descriptor(this.py(), fd)?;
+    let fd = descriptor(this.py(), file)?;
     let handle = Handle::create(this, callback, args.rest(2), context)?;
     let entry = Callback::Handle(handle.clone());
     let replaced = match side {
@@ -67,26 +67,32 @@ fn add(this: This<'_, LoopCore>, args: Args<'_>, side: Side) -> PyResult<Obj> {
         Side::Write => kernel.add_writer(fd, entry, Mode::Level),
     }
     .map_err(|error| stdlib::os_error(this.py(), &error))?;
+    if call::small_int(file).is_none() {
+        this.files.keep(fd, file);
+    }
     cancel_replaced(this.py(), replaced)?;
     Ok(handle)
 }
 
 fn remove(this: This<'_, LoopCore>, args: Args<'_>, side: Side) -> PyResult<Obj> {
-    let Some(fd) = args.get(0) else {
+    let Some(file) = args.get(0) else {
         return Err(PyTypeError::new_err("a file descriptor is required"));
     };
     let Some(kernel) = this.kernel_if_open() else {
         return Ok(Obj::bool(this.py(), false));
     };
-    let removed = match descriptor(this.py(), fd) {
-        Ok(fd) => match side {
-            Side::Read => kernel.remove_reader(fd),
-            Side::Write => kernel.remove_writer(fd),
-        }
-        .map_err(|error| stdlib::os_error(this.py(), &error))?,
-        // A closed socket has no descriptor any more; it may still be registered under the old one.
-        Err(error) => return Err(error),
-    };
+    // A closed socket has no descriptor any more; it may still be registered under the old one.
+    let fd = descriptor(this.py(), file).or_else(|error| this.files.find(file).ok_or(error))?;
+    let removed = match side {
+        Side::Read => kernel.remove_reader(fd),
+        Side::Write => kernel.remove_writer(fd),
+    }
+    .map_err(|error| stdlib::os_error(this.py(), &error))?;
+    let is_watched = kernel.reader(fd, |source| source.is_some())
+        || kernel.writer(fd, |source| source.is_some());
+    if !is_watched {
+        this.files.forget(fd);
+    }
     let found = removed.is_some();
     cancel_replaced(this.py(), removed)?;
     Ok(Obj::bool(this.py(), found))

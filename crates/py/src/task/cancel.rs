@@ -7,7 +7,6 @@ use pyo3::prelude::*;
 use super::{MUST_CANCEL, Task, observe};
 use crate::ffi::{Obj, This, call};
 use crate::future::{self, Future};
-use crate::stdlib;
 use crate::wait::{self, Wait};
 
 /// How long a chain of tasks that wait for each other may be. A longer one has no end: asyncio recurses then, until
@@ -75,9 +74,9 @@ fn cancel_object(py: Python<'_>, object: &Obj, message: Option<Obj>) -> PyResult
     if let Some(wait) = This::<Wait>::exact(py, object) {
         return wait::cancel(wait, message);
     }
-    let names = &stdlib::get().names_msg;
+    // By position, as C does it: what the parameter is called is the other class's own business.
     let message = message.unwrap_or_else(|| Obj::none(py));
-    call::call_method_named(py, object, intern!(py, "cancel"), [], names, &message)?
+    call::call_method(py, object, intern!(py, "cancel"), [&message])?
         .bind(py)
         .is_truthy()
 }
