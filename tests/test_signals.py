@@ -1,8 +1,11 @@
 """add_signal_handler, remove_signal_handler, and signals that Python itself handles while the loop runs."""
 
+import _thread
 import asyncio
+import contextvars
 import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -226,6 +229,63 @@ def test_an_error_in_pythons_own_handler_leaves_the_loop(loop):
     thread.join()
     assert not loop.is_running()
     loop.run_until_complete(turns())
+
+
+@pytest.fixture
+def send_in_sleep(loop):
+    """Has another thread do something as soon as the loop sleeps, all of it before the loop goes on."""
+    interval, gate = sys.getswitchinterval(), threading.Lock()
+    gate.acquire()
+    started = []
+
+    def send(action):
+        def work():
+            gate.acquire()
+            action()
+
+        started.append(threading.Thread(target=work))
+        started[0].start()
+        # The interpreter changes hands where it is given away only, and in a turn that is the poll.
+        sys.setswitchinterval(100)
+        loop.call_soon(gate.release)
+
+    yield send
+    sys.setswitchinterval(interval)
+    started[0].join()
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_pythons_own_handler_runs_before_what_comes_with_it_and_in_nobodys_context(loop, send_in_sleep, raises):
+    """The signal and a callback come in one sleep: the handler is not run inside of the callback."""
+
+    class Stop(Exception):
+        pass
+
+    seen, var = [], contextvars.ContextVar("var", default="the caller's")
+    context = contextvars.copy_context()
+    context.run(var.set, "the callback's")
+
+    def handler(*args):
+        seen.append(("handler", var.get()))
+        if raises:
+            raise Stop
+
+    def callback():
+        seen.append(("callback", var.get()))
+        loop.stop()
+
+    def both():
+        _thread.interrupt_main()
+        loop.call_soon_threadsafe(callback, context=context)
+
+    signal.signal(signal.SIGINT, handler)
+    send_in_sleep(both)
+    if raises:
+        with pytest.raises(Stop):
+            loop.run_forever()
+        assert seen == [("handler", "the caller's")]
+    loop.run_forever()
+    assert seen == [("handler", "the caller's"), ("callback", "the callback's")]
 
 
 def test_keyboard_interrupt_while_the_loop_sleeps(loop):

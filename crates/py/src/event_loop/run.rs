@@ -102,6 +102,11 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
                 return world.wait(Some(Duration::ZERO), events);
             }
             let (outcome, around) = sleep(this, &kernel, || world.wait(timeout, events));
+            // An error ends the turn before anything of it has run.
+            let outcome = match around {
+                Ok(()) => outcome,
+                Err(_) => outcome.and(Err(io::ErrorKind::Interrupted.into())),
+            };
             slept = Some(around);
             outcome
         },
@@ -119,6 +124,9 @@ fn turn(this: This<'_, LoopCore>) -> PyResult<()> {
 }
 
 /// Lets other threads run while `wait` sleeps. What that came to, and what was done around it.
+///
+/// The handlers of signals run here, as after any interrupted system call in Python: in no context but that of who runs
+/// the loop, in no task, and before what else has come.
 #[inline(never)]
 fn sleep(
     this: This<'_, LoopCore>,
@@ -131,11 +139,11 @@ fn sleep(
     let outcome = gil::released(this.py(), wait);
     let asked = ask_own_clock(this, kernel);
     this.guests.hear(this.py(), kernel);
-    (outcome, asked.and(tidied))
+    let around = asked.and(tidied);
+    (outcome, around.and_then(|()| gil::check_signals(this.py())))
 }
 
-/// The end of a turn that has slept or failed. A signal's handler runs here, as after any interrupted system call in
-/// Python.
+/// The end of a turn that has slept or failed.
 #[inline(never)]
 fn woken(
     this: This<'_, LoopCore>,
@@ -149,10 +157,7 @@ fn woken(
         Err(TurnError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
         Err(TurnError::Io(error)) => return Err(stdlib::os_error(py, &error)),
     }
-    match slept {
-        Some(around) => around.and_then(|()| gil::check_signals(py)),
-        None => Ok(()),
-    }
+    slept.unwrap_or(Ok(()))
 }
 
 /// A class with a clock of its own is asked for the time, and the turn goes by that.
