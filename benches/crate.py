@@ -17,9 +17,11 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+import leash
 import report
 from compiled import program
 from crate_picture import picture
@@ -56,9 +58,9 @@ def one(path: Path, row: CrateRow, runtime: str, quick: bool) -> float:
     return float(ran(command)) / row.figure_per
 
 
-def ran(command: list[str | Path], **options: object) -> str:
+def ran(command: list[str | Path], cpus: Sequence[int] = ()) -> str:
     """What a program prints."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, **options)  # type: ignore[call-overload]
+    done = leash.run(command, cpus=cpus, capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise RuntimeError(error_of(done.stderr) or f"exit status {done.returncode}")
     return str(done.stdout)
@@ -74,13 +76,7 @@ def echo(path: Path, row: CrateRow, runtime: str, n: int) -> float:
     """Have an echo server asked; return microseconds of its CPU time for a message."""
     command = [program("floor"), "tcp"] if runtime == FLOOR else [str(path), "serve", runtime]
     cpus = two_cpus()
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, cpus[:1]),
-    ) as server:
+    with leash.start(command, cpus=cpus[:1], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             assert server.stderr is not None
@@ -91,7 +87,7 @@ def echo(path: Path, row: CrateRow, runtime: str, n: int) -> float:
             pause = 50 if row.connections == 1 else 0
             numbers = [str(number) for number in (row.connections, n, 1024, server.pid, pause)]
             asked = [program("load"), "tcp", port, *numbers]
-            answer = ran([*asked], preexec_fn=lambda: os.sched_setaffinity(0, cpus[-1:]))
+            answer = ran([*asked], cpus[-1:])
             return float(json.loads(answer)["us"])
         finally:
             server.kill()
@@ -127,7 +123,7 @@ def counted(path: Path, row: CrateRow, runtime: str) -> tuple[float, float]:
 
         def run(n: int, tool: list[str], what: str) -> int:
             command = ["valgrind", *tool, str(path), runtime, row.name, str(n)]
-            done = subprocess.run(command, capture_output=True, text=True)
+            done = leash.run(command, capture_output=True, text=True)
             found = re.search(what, done.stderr)
             if done.returncode or not found:
                 raise RuntimeError(error_of(done.stderr))

@@ -14,11 +14,11 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+import leash
 from compiled import program
 from loops import FACTORIES, is_installed, title
 from report import aligned, markdown, put
@@ -54,12 +54,12 @@ def measure(scene: Scene, loop: str, seconds: float) -> dict[str, float]:
     """Run server and client; return requests per second, latencies in microseconds, the server's size in MiB."""
     with serving(SOCKET_ROWS["tcp-1k"], loop) as (pid, port):
         numbers = (port, scene.connections, scene.active, scene.noisy, seconds, 1, *scene.sizes)
-        answer = subprocess.run(
+        answer = leash.run(
             [program("crowd"), *map(str, numbers)],
+            cpus=two_cpus()[-1:],
             capture_output=True,
             text=True,
             timeout=60 + 3 * seconds,
-            preexec_fn=lambda: os.sched_setaffinity(0, two_cpus()[-1:]),
         )
         if answer.returncode:
             raise RuntimeError(answer.stderr.strip() or f"the client ended with {answer.returncode}")

@@ -29,6 +29,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import leash
 from loops import FACTORIES
 from rows import ROWS
 
@@ -83,7 +84,7 @@ class Record:
 def count(row: str, loop: str, n: int, out: Path) -> int:
     """The instructions of a whole run."""
     valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-    done = subprocess.run(
+    done = leash.run(
         [*valgrind, sys.executable, str(HERE / "child.py"), row, loop, str(n), "--count"],
         capture_output=True,
         text=True,
@@ -102,7 +103,7 @@ def compile_modules(row: str, loop: str) -> None:
     # Somebody may have asked Python to write no bytecode; the counted runs know nothing of that.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     child = [sys.executable, str(HERE / "child.py"), row, loop, "1"]
-    subprocess.run(child, check=True, stdout=subprocess.DEVNULL, env=env)
+    leash.run(child, check=True, stdout=subprocess.DEVNULL, env=env)
 
 
 def for_one(row: str, loop: str, n: int, out: Path) -> int:
@@ -129,7 +130,7 @@ def compiler() -> str:
     """The Rust compiler here; nothing where the extension was compiled elsewhere."""
     if not shutil.which("rustc"):
         return ""
-    return subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.strip()
+    return leash.run(["rustc", "--version"], capture_output=True, text=True).stdout.strip()
 
 
 def build() -> str:
@@ -194,7 +195,7 @@ def show(options: argparse.Namespace) -> int:
         print(f"{one} instructions: {ROWS[options.row].operation}, {options.loop}")
         if options.functions:
             annotate = ["callgrind_annotate", "--threshold=90", str(out)]
-            print(subprocess.run(annotate, check=True, stdout=subprocess.PIPE, text=True).stdout)
+            print(leash.run(annotate, check=True, stdout=subprocess.PIPE, text=True).stdout)
     return 0
 
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import leash
 from compiled import program
 from loops import FACTORIES, factory, is_installed, title
 
@@ -104,7 +105,7 @@ def measure(row: str, loop: str, n: int = N) -> float:
     """Run one item in a process; return bytes for an object."""
     if isinstance(MEMORY_ROWS[row], ConnectionRow):
         n = min(n, MOST_CONNECTIONS)
-    done = subprocess.run([sys.executable, __file__, row, loop, str(n)], capture_output=True, text=True, timeout=60)
+    done = leash.run([sys.executable, __file__, row, loop, str(n)], capture_output=True, text=True, timeout=60)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}")
     return float(done.stdout)
@@ -149,7 +150,7 @@ async def grown_by_connections(row: ConnectionRow, n: int) -> int:
     server = await row.serve(made)
     port = server.sockets[0].getsockname()[1]
     # It opens half as many for each line.
-    client = subprocess.Popen([program("load"), "idle", str(port), str(n // 2)], stdin=subprocess.PIPE, bufsize=0)
+    client = leash.start([program("load"), "idle", str(port), str(n // 2)], stdin=subprocess.PIPE, bufsize=0)
     assert client.stdin is not None
 
     async def make(count: int) -> None:

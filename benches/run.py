@@ -20,6 +20,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import leash
 import memory
 import report
 import sockets
@@ -69,7 +70,7 @@ def measure_memory(figures: Figures, row: str, loop: str) -> None:
 
 def in_process(row: str, loop: str, n: int) -> float:
     """Run one row in a process; return microseconds for an operation."""
-    done = subprocess.run(
+    done = leash.run(
         [sys.executable, str(HERE / "child.py"), row, loop, str(n)],
         capture_output=True,
         text=True,

@@ -11,7 +11,6 @@ The floor of a row is the same server in C (floor.c), its loop called ``c``. uvi
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import leash
 from compiled import certificate, folder, program, with_tls
 from server import two_cpus
 
@@ -116,12 +116,12 @@ def serving(row: SocketRow, loop: str) -> Iterator[tuple[int, str]]:
         command.insert(0, program("floor"))
     else:
         command = [sys.executable, str(HERE / "server.py"), row.kind, loop, str(row.size), *place]
-    with subprocess.Popen(
+    with leash.start(
         command,
+        cpus=two_cpus()[:1] if loop == FLOOR else (),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, two_cpus()[:1]) if loop == FLOOR else None,
     ) as server:
         try:
             assert server.stdout is not None
@@ -141,12 +141,12 @@ def measure(row: SocketRow, loop: str, n: int) -> dict[str, float]:
         if row.load == "tls" and not with_tls():
             command = [sys.executable, str(HERE / "tls_load.py"), address]
         command += [str(number) for number in (row.connections, n, row.size, pid, row.pause_us)]
-        answer = subprocess.run(
+        answer = leash.run(
             [*command, *(["fresh"] if row.fresh else [])],
+            cpus=two_cpus()[-1:],
             capture_output=True,
             text=True,
             timeout=180,
-            preexec_fn=lambda: os.sched_setaffinity(0, two_cpus()[-1:]),
         )
         if answer.returncode:
             raise RuntimeError(answer.stderr.strip() or f"the client ended with {answer.returncode}")

@@ -81,6 +81,7 @@ def measure(row: StartRow, loop: str, n: int) -> float | None:
         # which may have to compile it, does not count.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         for _ in range(n + 1):
+            # Not by `leash`, whose fork would be a part of the figure.
             done = subprocess.run(
                 [sys.executable, *command], capture_output=True, text=True, timeout=60, env=environment
             )

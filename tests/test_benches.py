@@ -5,6 +5,7 @@ promise, and the other loops, which need not be installed.
 """
 
 import argparse
+import ast
 import asyncio
 import dataclasses
 import os
@@ -23,6 +24,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "benches"))
 import crowd
 import figures
 import instructions
+import leash
 import loops
 import memory
 import picture
@@ -33,6 +35,7 @@ import start
 from rows import ROWS
 
 ROOT = Path(__file__).resolve().parent.parent
+BENCHES = ROOT / "benches"
 N = 20  # operations: two of them to warm up, and each contender has some
 
 
@@ -209,6 +212,51 @@ def test_a_run_goes_on_where_it_was_broken_off(monkeypatch, tmp_path):
     assert asked == [("sleep0", "send"), ("sleep0", "asyncio"), ("lock", "send"), ("lock", "send"), ("lock", "asyncio")]
     assert figures.load(path) == figures_of_both
     assert figures_of_both.rows == ["sleep0", "lock"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing ends them")
+@pytest.mark.parametrize("way", ["run", "start"])
+def test_a_child_ends_with_a_bench_that_is_killed(way):
+    child = "print('begun', flush=True); import signal; signal.pause()"
+    bench = f"""
+import sys
+sys.path.append({str(BENCHES)!r})
+import leash
+leash.{way}([sys.executable, "-c", {child!r}])
+input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", bench], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.kill()
+        # The child writes there too: the end comes when both are gone.
+        assert process.stdout.read() == ""
+
+
+def test_children_are_put_on_the_cpus_that_are_named():
+    cpu = min(os.sched_getaffinity(0))
+    done = leash.run(
+        [sys.executable, "-c", "import os; print(*os.sched_getaffinity(0))"], cpus=[cpu], capture_output=True, text=True
+    )
+    assert done.stdout.split() == [str(cpu)]
+
+
+# Compilers, and processes that run one callback and may not begin with a fork (start.py).
+SHORT = {"compiled.py", "crate_rows.py", "start.py"}
+
+
+def test_no_bench_starts_a_child_that_could_outlive_it():
+    loose = []
+    for path in BENCHES.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and (node.value.id, node.attr) in {("subprocess", "run"), ("subprocess", "Popen")}
+            ):
+                loose.append(path.name)
+    assert set(loose) - SHORT - {"leash.py"} == set()
 
 
 # --- tables and picture --------------------------------------------------------------------------

@@ -23,6 +23,10 @@ from pathlib import Path
 
 import roundel
 
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+import leash
+
 #: For each row: how many tasks at once, and how often each awaits.
 ROWS = {
     "ready at once": (1, 50_000),
@@ -118,7 +122,7 @@ async def serve() -> None:
 
 def taken(arguments: list[str]) -> float:
     command = [sys.executable, __file__, *arguments]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return float(leash.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def shown(nanoseconds: float) -> str:
@@ -142,7 +146,7 @@ def main() -> None:
         # Threads of tokio's may want the interpreter while it ends, and some then end the process by a signal.
         sys.stdout.flush()
         os._exit(0)
-    server = subprocess.Popen([sys.executable, __file__, "--folder", ".", "--serve"], stdout=subprocess.PIPE, text=True)
+    server = leash.start([sys.executable, __file__, "--folder", ".", "--serve"], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     port = server.stdout.readline().strip()
     figures: dict[tuple[str, str, str], list[float]] = {}
