@@ -25,6 +25,7 @@
 //! | `pipe`       | `ReadPipeTransport`, `WritePipeTransport`: an end of a pipe likewise               |
 //! | `subprocess` | the native half of `SubprocessTransport`: a child process and its pipes            |
 //! | `bridge`     | guests: the Rust futures and timers and sockets of other extensions on the loop         |
+//! | `member`     | states that programs see as members of asyncio's enums                             |
 //! | `families`   | classes that are made when they are first asked for                               |
 //! | `stdlib`     | what is used of the interpreter's own asyncio                                     |
 //! | `ffi`        | the border to the interpreter, and every `unsafe` block                           |
@@ -50,6 +51,7 @@ mod ffi;
 mod future;
 mod handle;
 mod listener;
+mod member;
 mod pipe;
 mod queue;
 mod runner;

@@ -9,7 +9,7 @@ use std::ffi::CStr;
 
 use pyo3::exceptions::{
     PyAssertionError, PyAttributeError, PyBaseExceptionGroup, PyException, PyRuntimeError,
-    PyTimeoutError, PyValueError,
+    PyTimeoutError,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -22,6 +22,7 @@ use crate::ffi::bound::{Function, add_function};
 use crate::ffi::gil::Global;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, call, class};
 use crate::handle::When as Deadline;
+use crate::member::Member;
 use crate::stdlib;
 use crate::task::any;
 use crate::wait::{Kind, Next, PLAIN, Wait};
@@ -53,24 +54,16 @@ enum State {
     Exited,
 }
 
-impl State {
-    /// The state of asyncio's that this is.
-    fn of(py: Python<'_>, state: Option<Obj>) -> PyResult<Self> {
-        let state = state.unwrap_or_else(|| Obj::none(py));
-        let name: String = state.bind(py).getattr(intern!(py, "value"))?.extract()?;
-        let all = [
-            Self::Created,
-            Self::Entered,
-            Self::Expiring,
-            Self::Expired,
-            Self::Exited,
-        ];
-        let found = all.into_iter().find(|known| known.name() == name);
-        found.ok_or_else(|| PyValueError::new_err(name))
-    }
+impl Member for State {
+    const ALL: &'static [Self] = &[
+        Self::Created,
+        Self::Entered,
+        Self::Expiring,
+        Self::Expired,
+        Self::Exited,
+    ];
 
-    /// asyncio's word.
-    fn name(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             State::Created => "created",
             State::Entered => "active",
@@ -236,7 +229,7 @@ fn reschedule(this: This<'_, TimeoutCore>, args: Args<'_>) -> PyResult<Obj> {
         state @ (State::Expiring | State::Expired | State::Exited) => {
             return Err(PyRuntimeError::new_err(format!(
                 "Cannot change state of {} Timeout",
-                state.name()
+                state.word()
             )));
         }
     }
@@ -489,10 +482,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         )
         .property(
             c"_state",
-            |this| {
-                let states = STOCK.get().states.bind(this.py());
-                Ok(states.call1((this.state.get().name(),))?.into())
-            },
+            |this| this.state.get().show(this.py(), &STOCK.get().states),
             |this, state| {
                 this.state.set(State::of(this.py(), state)?);
                 Ok(())

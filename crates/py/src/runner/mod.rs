@@ -23,6 +23,7 @@ use crate::ffi::args::Signature;
 use crate::ffi::bound::Function;
 use crate::ffi::gil::Global;
 use crate::ffi::{Args, Base, Builder, Class, Native, Obj, Slot, This, Visitor, context};
+use crate::member::Member;
 use crate::{stdlib, task};
 
 /// What makes a loop, runs coroutines on it, and closes it.
@@ -49,18 +50,10 @@ enum State {
     Closed,
 }
 
-impl State {
-    /// The state of asyncio's that this is.
-    fn of(py: Python<'_>, state: Option<Obj>) -> PyResult<Self> {
-        let state = state.unwrap_or_else(|| Obj::none(py));
-        let name: String = state.bind(py).getattr(intern!(py, "value"))?.extract()?;
-        let all = [Self::Created, Self::Initialized, Self::Closed];
-        let found = all.into_iter().find(|known| known.name() == name);
-        found.ok_or_else(|| PyValueError::new_err(name))
-    }
+impl Member for State {
+    const ALL: &'static [Self] = &[Self::Created, Self::Initialized, Self::Closed];
 
-    /// asyncio's word.
-    fn name(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             State::Created => "created",
             State::Initialized => "initialized",
@@ -383,10 +376,7 @@ fn attributes(builder: Builder<RunnerCore>) -> Builder<RunnerCore> {
         .object(c"_context", |this| &this.context)
         .property(
             c"_state",
-            |this| {
-                let states = STOCK.get().states.bind(this.py());
-                Ok(states.call1((this.state.get().name(),))?.into())
-            },
+            |this| this.state.get().show(this.py(), &STOCK.get().states),
             |this, state| {
                 this.state.set(State::of(this.py(), state)?);
                 Ok(())
