@@ -1,4 +1,4 @@
-"""Copies and pickles of queues, locks, timeouts, task groups and handles: what asyncio's give, by their dicts.
+"""Copies and pickles of queues, locks, timeouts, task groups, handles, as_completed(): what asyncio's give, by dicts.
 
 Each body runs with asyncio's classes, which say what is expected, and with roundel's.
 """
@@ -11,6 +11,7 @@ import pickle
 import pytest
 
 import roundel
+from kinds import PY313
 
 WAYS = {
     "copy": copy.copy,
@@ -308,3 +309,40 @@ def test_a_handles_copy_is_the_same_call_and_not_scheduled(factory, timed):
         assert called == [0, 2, 0]
     finally:
         loop.close()
+
+
+@pytest.mark.skipif(not PY313, reason="before Python 3.13 it is a generator, of which there are no copies")
+def test_a_copy_of_as_completed_takes_from_the_same_and_counts_for_itself(names):
+    async def main():
+        found = names.as_completed([asyncio.sleep(0, number) for number in range(4)])
+        other = copy.copy(found)
+        assert other is not found
+        assert type(other) is type(found)
+        assert {await next(found), await next(other), (await anext(other)).result(), await next(other)} == {0, 1, 2, 3}
+        # Each has some left, of which none will come.
+        waiting = [asyncio.ensure_future(next(found)), asyncio.ensure_future(next(copy.copy(found)))]
+        await asyncio.sleep(0)
+        for one in waiting:
+            one.cancel()
+        await asyncio.wait(waiting)
+        assert [one.cancelled() for one in waiting] == [True, True]
+        next(other).close()
+        assert list(other) == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(not PY313, reason="before Python 3.13 it is a generator, of which there are no copies")
+def test_as_completed_of_what_is_pending_is_copied_flat_only(names, copied):
+    async def main():
+        future = asyncio.get_running_loop().create_future()
+        found = names.as_completed([future])
+        if copied is copy.copy:
+            other = copied(found)
+            future.set_result("tea")
+            assert await next(other) == "tea"
+        else:
+            with pytest.raises(TypeError, match="cannot pickle"):
+                copied(found)
+
+    asyncio.run(main())

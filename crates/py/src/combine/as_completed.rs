@@ -40,6 +40,8 @@ pub struct AsCompleted {
     takers: RefCell<VecDeque<Obj>>,
     /// Who called, where asyncio keeps records of that.
     caller: Slot,
+    /// Of a copy: the one that listens, and has what is done and who takes it. How many are left each counts for itself.
+    copied: Slot,
 }
 
 static CLASS: Class = Class::new();
@@ -65,7 +67,13 @@ impl Native for AsCompleted {
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.home.traverse(visitor);
         self.alarm.traverse(visitor);
-        for slot in [&self.given, &self.timeout, &self.todo, &self.caller] {
+        for slot in [
+            &self.given,
+            &self.timeout,
+            &self.todo,
+            &self.caller,
+            &self.copied,
+        ] {
             visitor.slot(slot);
         }
         if let Ok(done) = self.done.try_borrow() {
@@ -78,7 +86,13 @@ impl Native for AsCompleted {
     fn clear(&self) {
         self.home.clear();
         self.alarm.over();
-        for slot in [&self.given, &self.timeout, &self.todo, &self.caller] {
+        for slot in [
+            &self.given,
+            &self.timeout,
+            &self.todo,
+            &self.caller,
+            &self.copied,
+        ] {
             slot.set(None);
         }
         drop((self.done.take(), self.takers.take()));
@@ -86,6 +100,17 @@ impl Native for AsCompleted {
 }
 
 impl AsCompleted {
+    /// What `copy.copy()` makes: both take from the same, as in asyncio.
+    fn copy(this: This<'_, Self>) -> PyResult<Obj> {
+        let copied = this.copied.get().unwrap_or_else(|| this.object());
+        let copy = Self {
+            copied: Slot::new(copied),
+            ..Self::default()
+        };
+        copy.left.set(this.left.get());
+        class::create(this.py(), copy)
+    }
+
     fn todo(this: This<'_, Self>) -> Option<Bound<'_, PySet>> {
         this.todo
             .get()
@@ -154,6 +179,18 @@ impl Rings for AsCompleted {
     }
 }
 
+/// Runs `body` with the one that listens: the iterator itself, or the one of which it is a copy.
+fn with_listening<R>(
+    iterator: This<'_, AsCompleted>,
+    body: impl FnOnce(This<'_, AsCompleted>) -> R,
+) -> R {
+    let copied = iterator.copied.get();
+    let original = copied
+        .as_ref()
+        .and_then(|copied| This::<AsCompleted>::exact(iterator.py(), copied));
+    body(original.unwrap_or(iterator))
+}
+
 /// Takes the next one that is done. Its owner is the iterator; a value says that the future itself is wanted.
 static NEXT: Kind = Kind {
     qualname: "_AsCompletedIterator._wait_for_one",
@@ -163,14 +200,17 @@ static NEXT: Kind = Kind {
         let owner = wait.owner.get_or_none(wait.py());
         if let Some(iterator) = This::<AsCompleted>::exact(wait.py(), &owner) {
             let me = wait.object();
-            iterator.takers.borrow_mut().retain(|taker| !taker.is(&me));
             if CALLABLES.get().gives_back {
                 iterator.left.set(iterator.left.get() + 1);
             }
-            // Woken for one, and cancelled before it could take it: that is the next one's.
-            if !iterator.done.borrow().is_empty() {
-                AsCompleted::wake_next(iterator)?;
-            }
+            with_listening(iterator, |iterator| {
+                iterator.takers.borrow_mut().retain(|taker| !taker.is(&me));
+                // Woken for one, and cancelled before it could take it: that is the next one's.
+                if iterator.done.borrow().is_empty() {
+                    return Ok(());
+                }
+                AsCompleted::wake_next(iterator)
+            })?;
         }
         raise(wait, exception)
     },
@@ -185,6 +225,11 @@ fn take(wait: This<'_, Wait>) -> PyResult<Next> {
     let Some(iterator) = This::<AsCompleted>::exact(py, &owner) else {
         return Ok(Next::Return(Obj::none(py)));
     };
+    with_listening(iterator, |iterator| take_from(wait, iterator))
+}
+
+fn take_from(wait: This<'_, Wait>, iterator: This<'_, AsCompleted>) -> PyResult<Next> {
+    let py = wait.py();
     let taken = iterator.done.borrow_mut().pop_front();
     let future = match taken {
         Some(Some(future)) => future,
@@ -362,13 +407,20 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             next(this, false)
         });
     if cfg!(Py_3_13) {
-        builder = builder.async_iter(
-            |this| Ok(Some(this.object())),
-            |this| match next(this, true)? {
-                Some(wait) => Ok(Some(wait)),
-                None => Err(PyStopAsyncIteration::new_err(())),
-            },
-        );
+        // Before, it is a generator: that can be neither iterated asynchronously nor copied.
+        builder = builder
+            .async_iter(
+                |this| Ok(Some(this.object())),
+                |this| match next(this, true)? {
+                    Some(wait) => Ok(Some(wait)),
+                    None => Err(PyStopAsyncIteration::new_err(())),
+                },
+            )
+            .no_args(
+                c"__copy__",
+                AsCompleted::copy,
+                c"__copy__($self, /)\n--\n\nAnother iterator that takes from the same.",
+            );
     }
     builder.build(module, Base::Object)?;
     add_function(
