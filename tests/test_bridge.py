@@ -11,6 +11,7 @@ import gc
 import inspect
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -711,6 +712,25 @@ def test_woken_by_a_plain_function(loop):
         return gate.log()
 
     assert loop.run_until_complete(main()) == ["waits", "passed"]
+
+
+def test_a_signal_is_heard_beside_a_rust_task_that_never_sleeps(loop):
+    """Nothing of Python's runs then, in which the interpreter would look for signals."""
+
+    async def main():
+        gate, caught = bridge_probe.Gate(), asyncio.get_running_loop().create_future()
+        before = signal.signal(signal.SIGUSR1, lambda *args: (gate.open(), caught.set_result("caught")))
+        gate.begin_spinning()
+        await asyncio.sleep(0)
+        killer = threading.Timer(0.001, os.kill, (os.getpid(), signal.SIGUSR1))
+        killer.start()
+        try:
+            return await caught
+        finally:
+            killer.join()
+            signal.signal(signal.SIGUSR1, before)
+
+    assert loop.run_until_complete(main()) == "caught"
 
 
 def test_the_loops_own_clock():

@@ -1,4 +1,4 @@
-//! What `tests/test_bridge.py` awaits: one function for each way in which a Rust future can behave.
+//! What `tests/bridge` awaits: one function for each way in which a Rust future can behave.
 
 #![deny(unsafe_code)]
 #![allow(missing_docs, reason = "for one file of tests")]
@@ -337,6 +337,18 @@ impl Gate {
                 log.borrow_mut().push("waits");
                 event.wait().await;
                 log.borrow_mut().push("passed");
+            }));
+        })
+    }
+
+    /// A Rust task that gives way again and again until the gate opens: the loop never sleeps.
+    fn begin_spinning(&self, py: Python<'_>) -> PyResult<()> {
+        let event = Rc::clone(&self.event);
+        enter(py, || {
+            drop(roundel::create_task(async move {
+                while !event.is_set() {
+                    roundel::sleep(Duration::ZERO).await;
+                }
             }));
         })
     }

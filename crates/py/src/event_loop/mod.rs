@@ -82,6 +82,8 @@ pub struct LoopCore {
     pub(crate) place_of_current: Place,
     /// Set where a turn runs a step, for the step to know.
     pub(crate) step_in_turn: Cell<bool>,
+    /// How many callbacks of guests have run since other threads were last let run.
+    guest_callbacks: Cell<u8>,
     /// The task that is in a step, for the probe.
     #[cfg(feature = "observe")]
     pub(crate) in_step: Cell<Option<u64>>,

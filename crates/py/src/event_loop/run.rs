@@ -277,7 +277,33 @@ fn dispatch(this: This<'_, LoopCore>, callback: &Callback) -> PyResult<()> {
         Callback::Readable(_) => transport::readable(py, object),
         Callback::Guest(_, asked) => bridge::run(py, object, *asked),
     });
-    outcome.or_else(|error| failed(this, callback, error))
+    outcome.or_else(|error| failed(this, callback, error))?;
+    match callback {
+        Callback::Handle(_)
+        | Callback::Step(_)
+        | Callback::Wakeup(_)
+        | Callback::Due(_)
+        | Callback::Told(..)
+        | Callback::Start(_)
+        | Callback::Readable(_) => Ok(()),
+        Callback::Guest(..) => beside_guests(this),
+    }
+}
+
+/// How many callbacks of guests go between two looks whether something else wants to run.
+const GUESTS_PER_LOOK: u8 = 64;
+
+/// Rust tasks that never let the loop sleep may be all that runs, and it is in its own code only that the interpreter
+/// looks for signals and lets other threads run.
+fn beside_guests(this: This<'_, LoopCore>) -> PyResult<()> {
+    let count = this.guest_callbacks.get() + 1;
+    if count < GUESTS_PER_LOOK {
+        this.guest_callbacks.set(count);
+        return Ok(());
+    }
+    this.guest_callbacks.set(0);
+    gil::released(this.py(), || ());
+    gil::check_signals(this.py())
 }
 
 /// An error of a callback: a `KeyboardInterrupt` or `SystemExit` ends the run, any other is reported.
