@@ -1,6 +1,6 @@
 """The example extension: a key-value client in Rust (examples/extension) against a server in Python.
 
-Leaves out: what awaitables in Rust have in common (test_bridge.py).
+Leaves out: what awaitables in Rust have in common (tests/bridge).
 """
 
 import asyncio
