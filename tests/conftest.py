@@ -1,6 +1,7 @@
 """What every behaviour test is given: a loop of each kind, its classes, and an eye on what goes wrong unseen.
 
-Owns: the fixtures `kind`, `loop_factory`, `loop`, `reports`, `run`, `Future`, `Task`, and the guard against hangs.
+Owns: the fixtures `kind`, `loop_factory`, `loop`, `reports`, `run`, `session`, `Future`, `Task`, and the guard against
+hangs.
 Leaves out: the kinds themselves (kinds.py).
 Trades: a test that never ends is broken off by an alarm in the main thread and, should the loop sit on that too,
 by the end of the process with every thread's stack.
@@ -22,7 +23,8 @@ sys.path.insert(0, os.path.dirname(__file__))
 # What hypothesis keeps for itself stays out of the checkout.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(tempfile.gettempdir(), "roundel-hypothesis"))
 
-from kinds import KINDS, MISSING
+from kinds import KINDS, MISSING, skip_broken_oracle, turns
+from peers import connected
 
 HANG_AFTER = 30
 SLOW_HANG_AFTER = 120
@@ -135,6 +137,33 @@ def Future(kind):
 @pytest.fixture
 def Task(kind):
     return kind.Task
+
+
+@pytest.fixture
+def session(loop):
+    """Run a coroutine function as `f(transport, protocol, peer)` over a fresh connection."""
+
+    def session(body, protocol=None, **pair):
+        async def main():
+            transport, made, peer = await connected(protocol, **pair)
+            try:
+                return await body(transport, made, peer)
+            finally:
+                peer.close()
+                if "connection_lost" not in made.names():
+                    transport.abort()
+                await turns(2)
+
+        return loop.run_until_complete(main())
+
+    return session
+
+
+@pytest.fixture
+def writelines_mended(kind):
+    """From 3.12.0 to 3.12.7 and in 3.13.0, asyncio's own writelines() forgot flow control and closed transports."""
+    skip_broken_oracle(kind, (3, 12), (3, 12, 8))
+    skip_broken_oracle(kind, (3, 13), (3, 13, 1))
 
 
 @pytest.fixture

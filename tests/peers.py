@@ -8,6 +8,8 @@ import asyncio
 import socket
 import struct
 
+BIG = b"0123456789abcdef" * (1 << 19)  # 8 MiB: more than the kernel takes at once
+
 
 def tcp_pair(family=socket.AF_INET, small=False):
     """Two connected TCP sockets: one for the loop (non-blocking), one for the test (blocking).

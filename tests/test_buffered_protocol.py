@@ -7,8 +7,7 @@ import asyncio
 
 import pytest
 
-from kinds import turns
-from peers import Recorder, connected, off_loop
+from peers import Recorder, off_loop
 
 BIG = b"0123456789abcdef" * (1 << 17)
 
@@ -16,7 +15,7 @@ BIG = b"0123456789abcdef" * (1 << 17)
 class Buffered(Recorder, asyncio.BufferedProtocol):
     """Recorder's notes, reading into a buffer of its own."""
 
-    data_received = None
+    data_received = None  # isinstance decides: asyncio looks for BufferedProtocol first
 
     def __init__(self, size=1000):
         super().__init__()
@@ -30,25 +29,6 @@ class Buffered(Recorder, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes):
         self.data += bytes(self.buffer[:nbytes])
         self._note("buffer_updated", nbytes)
-
-
-# isinstance decides: asyncio looks for BufferedProtocol first.
-@pytest.fixture
-def session(loop):
-    def session(body, protocol):
-        async def main():
-            transport, _, peer = await connected(protocol)
-            try:
-                await body(transport, protocol, peer)
-            finally:
-                peer.close()
-                if "connection_lost" not in protocol.names():
-                    transport.abort()
-                await turns(2)
-
-        loop.run_until_complete(main())
-
-    return session
 
 
 def test_data_lands_in_the_buffer(session):
