@@ -10,6 +10,7 @@
 use std::{
     env,
     fmt::Write as _,
+    fs,
     io::{self, Read as _, Write as _},
     os::unix::net::UnixStream as Peer,
     path::Path,
@@ -22,7 +23,7 @@ use roundel::{
     SignalKind, Task, create_task,
     net::{ReadError, StreamReader, StreamWriter, UnixStream},
     process::create_subprocess_exec,
-    run, sleep,
+    run, signal, sleep,
 };
 
 const SEPARATORS: [&[u8]; 3] = [b"|", b"\r\n", b"ab"];
@@ -386,8 +387,28 @@ async fn child(
     }
 }
 
+/// What is ignored here is ignored in the children, on asyncio as well: then those that a signal is to end live on. A
+/// background job of a shell's is started so. What is listened to, if only once, is in a child as it is by default.
+fn heed_what_is_ignored() {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut words = status
+        .split_whitespace()
+        .skip_while(|&word| word != "SigIgn:");
+    let ignored = words
+        .nth(1)
+        .map_or(0, |mask| u64::from_str_radix(mask, 16).unwrap());
+    run(async move {
+        for kind in [SignalKind::SIGINT, SignalKind::SIGUSR1, SignalKind::SIGTERM] {
+            if ignored & 1 << (kind.as_raw() - 1) != 0 {
+                drop(signal(kind).unwrap());
+            }
+        }
+    });
+}
+
 #[test]
 fn scripts_do_on_asyncio_what_they_do_here() {
+    heed_what_is_ignored();
     let count = env::var("ROUNDEL_SCRIPTS").map_or(300, |count| count.parse().unwrap());
     let scripts: Vec<Script> = (0..count).map(Script::new).collect();
     let python = env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
