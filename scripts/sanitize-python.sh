@@ -43,7 +43,7 @@ narrow() { # the tests that every tool can run
     if [ ${#tests[@]} -gt 0 ]; then
         printf '%s\n' "${tests[@]}"
     else
-        for file in tests/test_*.py; do
+        for file in tests/test_*.py tests/bridge/test_*.py; do
             case $file in
                 */test_cli*.py | */test_examples.py | */test_package.py | */test_install.py) ;;
                 */test_fork_threads.py) ;;

@@ -462,7 +462,8 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", unlike, *sys.argv[1:
 def test_without_the_records():
     """The same tests where the fields cannot be found: then asyncio's own functions are called."""
     here = os.path.dirname(__file__)
-    files = [os.path.join(here, name) for name in ("test_call_graph.py", "test_task.py", "test_cancellation.py")]
+    names = ("test_call_graph.py", "test_task.py", "test_task_stack.py", "test_cancellation.py")
+    files = [os.path.join(here, name) for name in names]
     ended = subprocess.run(
         [sys.executable, "-c", WITHOUT_RECORDS, *files], cwd=os.path.dirname(here), capture_output=True, text=True
     )
