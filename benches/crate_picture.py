@@ -17,7 +17,6 @@ from picture import (
     LABELS_END,
     LINE,
     MARKS,
-    MOST,
     PLOT_END,
     PLOT_START,
     TIMES,
@@ -28,6 +27,8 @@ from picture import (
     text,
 )
 from report import digits
+
+MOST = 8  # times as fast: a longer bar is cut
 
 # The same shapes and colours as the loops', and some more.
 SHAPES = {

@@ -24,7 +24,7 @@ LABELS_END, PLOT_START, PLOT_END = 362, 374, 804
 COLUMNS = (870, 946, 1032)  # where the figures at the right end
 LINE, HEADING, TOP, BOTTOM = 36, 36, 148, 74
 TIMES = "\N{MULTIPLICATION SIGN}"
-MOST = 8  # times as fast: a longer bar is cut
+MOST = 10  # times as fast: a longer bar is cut
 
 # Light and dark. The loops' marks differ in shape as well as in colour.
 COLOURS = {
