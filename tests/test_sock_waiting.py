@@ -415,7 +415,9 @@ def test_closed_here_and_open_elsewhere_while_somebody_waits(loop, run, pair):
 
 def both_ways(method):
     """What the interpreter's own loop makes of it: the type and the text of the exception."""
-    return pytest.mark.parametrize(("method", "arguments"), method, ids=lambda each: str(each)[:30])
+    return pytest.mark.parametrize(
+        ("method", "arguments"), method, ids=lambda each: str(each).partition(" at 0x")[0][:30]
+    )
 
 
 @both_ways(
