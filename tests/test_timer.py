@@ -12,6 +12,7 @@ import weakref
 
 import pytest
 
+import roundel
 from kinds import PY312, turns
 
 
@@ -329,3 +330,15 @@ def test_times_before_the_clocks_zero(loop):
     loop.call_soon(loop.call_soon, loop.stop)
     loop.run_forever()
     assert fired == [-3, -1.5, -0.25, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("when", "nanoseconds"),
+    [(0.0, 0), (1.4e-9, 1), (1.6e-9, 2), (-1.4e-9, -1), (-1.6e-9, -2), (12345.678901234, 12_345_678_901_234)],
+)
+def test_a_time_is_taken_to_the_nearest_nanosecond(when, nanoseconds):
+    """Of roundel alone: asyncio keeps the float."""
+    loop = roundel.new_event_loop()
+    loop.call_at(when, print)
+    assert loop._next_timer() == nanoseconds / 1e9
+    loop.close()

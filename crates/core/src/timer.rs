@@ -98,12 +98,15 @@ impl<T> Timers<T> {
         }
         let seq = self.next_seq;
         self.next_seq += 1;
-        let index = if let Some(index) = self.free.pop() {
+        let key = if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.seq = seq;
             slot.generation = slot.generation.wrapping_add(1) & TimerKey::GENERATIONS;
             slot.callback = Some(callback);
-            index
+            TimerKey {
+                index,
+                generation: slot.generation,
+            }
         } else {
             let index =
                 u32::try_from(self.slots.len()).expect("fewer than 2^32 timers are pending");
@@ -112,14 +115,21 @@ impl<T> Timers<T> {
                 generation: 0,
                 callback: Some(callback),
             });
-            index
+            TimerKey {
+                index,
+                generation: 0,
+            }
         };
-        let entry = Entry { when, seq, index };
+        let entry = Entry {
+            when,
+            seq,
+            index: key.index,
+        };
         if let Some(before) = self.newest.replace(entry) {
             self.heap.push(Reverse(before));
         }
         self.live += 1;
-        self.key(index)
+        key
     }
 
     fn key(&self, index: u32) -> TimerKey {

@@ -13,7 +13,20 @@ use crate::handle::{Handle, TimerHandle, When};
 
 /// The arguments of `function(*names, *args, context=None)`: those with names, which may be given by them, and the
 /// context. What is left are the positional ones from `N` on.
+#[inline]
 pub fn take<'a, const N: usize>(
+    py: Python<'_>,
+    args: Args<'a>,
+    function: &str,
+    names: [&str; N],
+) -> PyResult<([&'a Obj; N], Option<&'a Obj>)> {
+    match args.first() {
+        Some(found) if !args.has_names() => Ok((found, None)),
+        Some(_) | None => take_named(py, args, function, names),
+    }
+}
+
+fn take_named<'a, const N: usize>(
     py: Python<'_>,
     args: Args<'a>,
     function: &str,

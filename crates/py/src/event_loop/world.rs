@@ -17,8 +17,9 @@ const BEFORE_ZERO: u64 = 1 << 62;
 
 /// The kernel's time for what a loop's clock shows as `seconds`.
 pub fn instant(seconds: f64) -> Instant {
-    // A float-to-integer `as` saturates.
-    let nanos = (seconds * 1e9).round() as i64;
+    let nanos = seconds * 1e9;
+    // To the nearest. `round` would be a call where the processor may be any; a float-to-integer `as` saturates.
+    let nanos = (nanos + 0.5_f64.copysign(nanos)) as i64;
     Instant::from_nanos(BEFORE_ZERO.saturating_add_signed(nanos))
 }
 

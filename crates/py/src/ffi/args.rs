@@ -80,6 +80,15 @@ impl<'a> Args<'a> {
         self.values[..self.positional].get(index).map(Arg::get)
     }
 
+    /// The first positional arguments, if there are so many.
+    #[inline]
+    pub fn first<const N: usize>(&self) -> Option<[&'a Obj; N]> {
+        let values = &self.values[..self.positional];
+        values
+            .first_chunk::<N>()
+            .map(|values| values.each_ref().map(Arg::get))
+    }
+
     /// The positional arguments from `index` on.
     pub fn rest(&self, index: usize) -> impl ExactSizeIterator<Item = &'a Obj> + use<'a> {
         self.values[..self.positional]
