@@ -87,6 +87,12 @@ impl Snapshot {
         !this.entered.is_empty()
     }
 
+    /// A copy of the context.
+    #[inline(never)]
+    fn copied(this: This<'_, Self>) -> PyResult<Obj> {
+        context::copy(this.py(), &this.context()?)
+    }
+
     /// `RuntimeError` if the collector has taken it apart.
     fn context(&self) -> PyResult<Obj> {
         self.context.get().ok_or_else(gone)
@@ -111,7 +117,7 @@ pub fn current(py: Python<'_>, home: &Home) -> PyResult<Obj> {
 /// What [`current`] has returned, or a context, for others to see: a context.
 pub fn as_context(py: Python<'_>, object: &Obj) -> PyResult<Obj> {
     match This::<Snapshot>::exact(py, object) {
-        Some(snapshot) => context::copy(py, &snapshot.context()?),
+        Some(snapshot) => Snapshot::copied(snapshot),
         None => Ok(object.clone()),
     }
 }
@@ -212,13 +218,14 @@ impl Contexts {
     }
 
     /// A copy of the snapshot to run in.
+    #[inline(always)]
     fn working_copy(&self, snapshot: This<'_, Snapshot>) -> PyResult<Obj> {
         if self.snapshot.as_ptr() == snapshot.as_ptr()
             && let Some(working) = self.working.take()
         {
             return Ok(working);
         }
-        context::copy(snapshot.py(), &snapshot.context()?)
+        Snapshot::copied(snapshot)
     }
 
     /// Takes a working copy back. Or not, if it is not what it was, if somebody else has it, or if it is of another
@@ -303,6 +310,7 @@ const SEEN: u8 = 3;
 
 impl RunContext {
     /// The given one, or what is current now.
+    #[inline]
     pub fn new(event_loop: This<'_, LoopCore>, given: Option<&Obj>) -> PyResult<Self> {
         Ok(match given {
             Some(context) => Self::own(context.clone()),
@@ -515,7 +523,7 @@ impl RunContext {
         };
         match (self.0.mark(), This::<Snapshot>::exact(py, &object)) {
             (SNAPSHOT, Some(snapshot)) => {
-                let own = context::copy(py, &snapshot.context()?)?;
+                let own = Snapshot::copied(snapshot)?;
                 self.0.set(own.clone(), OWN);
                 Ok(own)
             }

@@ -336,6 +336,7 @@ pub fn create<T: Native>(py: Python<'_>, value: T) -> PyResult<Obj> {
 
 /// The same, and the garbage collector does not know it: for what something has that is no garbage. Whoever takes it from
 /// there calls [`track`].
+#[inline]
 pub fn create_untracked<T: Native>(py: Python<'_>, value: T) -> PyResult<Obj> {
     // SAFETY: as above.
     unsafe { allocate_or_reuse::<T, false>(py, T::class().as_type(), value) }

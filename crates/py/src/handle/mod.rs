@@ -135,6 +135,7 @@ impl AsHandle for Handle {
 
 impl Handle {
     /// A handle for the loop's ready queue.
+    #[inline]
     pub fn create_ready<'a>(
         event_loop: This<'_, LoopCore>,
         callback: &Obj,
@@ -170,6 +171,7 @@ impl Handle {
         )
     }
 
+    #[inline]
     fn new<'a>(
         event_loop: This<'_, LoopCore>,
         callback: &Obj,
@@ -651,6 +653,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// Makes what is put on the loop at once.
+#[inline]
 fn create_pending<T: Native>(event_loop: This<'_, LoopCore>, value: T) -> PyResult<Obj> {
     if Run::may_hide(&event_loop.run) {
         class::create_untracked(event_loop.py(), value)

@@ -83,6 +83,7 @@ impl AsHandle for TimerHandle {
 
 impl TimerHandle {
     /// A timer for the queue of one of our loops.
+    #[inline]
     pub fn create<'a>(
         event_loop: This<'_, LoopCore>,
         when: When<'_>,
@@ -99,6 +100,7 @@ impl TimerHandle {
         create_pending(event_loop, timer)
     }
 
+    #[inline]
     fn set_when(&self, when: When<'_>) {
         let (number, object) = match when {
             When::Float(number) => (number, None),
