@@ -1,5 +1,6 @@
 """What arguments the native methods take: by position, by name, and not at all, as asyncio's do."""
 
+import asyncio
 import sys
 
 import pytest
@@ -90,3 +91,68 @@ def test_attributes_are_not_deleted(loop, Future):
     for name in ("_asyncio_future_blocking", "_log_traceback", "_cancel_message"):
         with pytest.raises(AttributeError):
             delattr(future, name)
+
+
+def refused(function, *args, **kwargs):
+    with pytest.raises(TypeError) as caught:
+        function(*args, **kwargs)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs"),
+    [
+        ("sleep", (), {}),
+        ("sleep", (1, 2, 3), {}),
+        ("sleep", (1,), {"delay": 1}),
+        ("sleep", (), {"dela": 1}),
+        ("wait", (), {}),
+        ("wait_for", (1,), {}),
+        ("shield", (), {}),
+        ("timeout", (), {}),
+        ("timeout_at", (), {"now": 1}),
+        ("as_completed", (), {}),
+        ("run_coroutine_threadsafe", (1,), {}),
+        ("Queue", (1, 2), {}),
+        ("Queue", (), {"loop": None}),
+        ("StreamReader", (1, 2, 3), {}),
+        ("Queue.put", (None,), {}),
+        ("Queue.get", (None, 1), {}),
+        ("Lock.acquire", (None, 1), {}),
+        ("Condition.notify", (None, 1, 2), {}),
+        ("TaskGroup.create_task", (None,), {}),
+    ],
+    ids=str,
+)
+def test_refusals_are_in_the_interpreters_words(name, args, kwargs):
+    import roundel
+
+    attributes = name.split(".")
+    stock, native = asyncio, roundel
+    for attribute in attributes:
+        stock, native = getattr(stock, attribute), getattr(native, attribute)
+    if len(attributes) > 1:
+        args = (getattr(roundel, attributes[0])(), *args[1:])
+    assert refused(native, *args, **kwargs) == refused(stock, *args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "kwargs"),
+    [
+        ("call_soon", (), {}),
+        ("call_soon", (print,), {"colour": 1}),
+        ("call_later", (), {}),
+        ("call_at", (), {"when": 1}),
+        ("sock_recv", (), {}),
+        ("sock_sendall", (1, 2, 3), {}),
+    ],
+    ids=str,
+)
+def test_the_loop_refuses_in_the_interpreters_words(method, args, kwargs):
+    import roundel
+
+    stock, native = asyncio.SelectorEventLoop(), roundel.new_event_loop()
+    words = [refused(getattr(loop, method), *args, **kwargs) for loop in (native, stock)]
+    native.close()
+    stock.close()
+    assert words[0] == words[1]

@@ -22,7 +22,8 @@ pub fn take<'a, const N: usize>(
 ) -> PyResult<([&'a Obj; N], Option<&'a Obj>)> {
     match args.first() {
         Some(found) if !args.has_names() => Ok((found, None)),
-        Some(_) | None => take_named(py, args, function, names),
+        Some(_) | None => take_named(py, args, function, names)
+            .map_err(|error| args.refused(py, &format!("BaseEventLoop.{function}"), error)),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::stdlib;
 use crate::task::Task;
 
 const CREATE_TASK: Signature<4> = Signature {
-    function: "create_task",
+    function: "BaseEventLoop.create_task",
     names: ["coro", "name", "context", "eager_start"],
     required: 1,
     positional: 1,

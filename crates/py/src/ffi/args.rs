@@ -144,6 +144,33 @@ impl<'a> Args<'a> {
         py: Python<'_>,
         signature: &Signature<N>,
     ) -> PyResult<[Option<&'a Obj>; N]> {
+        self.parse_named(py, signature)
+            .map_err(|error| self.refused(py, signature.function, error))
+    }
+
+    /// The error of asyncio's function of this name, if that takes no such arguments either; otherwise `error`.
+    #[cold]
+    pub fn refused(&self, py: Python<'_>, function: &str, error: PyErr) -> PyErr {
+        let ask = || -> PyResult<Bound<'_, PyAny>> {
+            let named = PyDict::new(py);
+            for (name, value) in self.named(py) {
+                named.set_item(name, value.bind(py))?;
+            }
+            let given = PyTuple::new(py, self.rest(0).map(|value| value.bind(py)))?;
+            py.import("roundel._refusals")?
+                .call_method1("refusal", (function, given, named))
+        };
+        match ask() {
+            Ok(found) if !found.is_none() => PyErr::from_value(found),
+            Ok(_) | Err(_) => error,
+        }
+    }
+
+    fn parse_named<const N: usize>(
+        &self,
+        py: Python<'_>,
+        signature: &Signature<N>,
+    ) -> PyResult<[Option<&'a Obj>; N]> {
         let Signature {
             function,
             names,

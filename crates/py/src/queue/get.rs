@@ -20,7 +20,7 @@ pub static GET: Kind = Kind {
 
 pub fn get(queue: This<'_, super::Queue>, args: Args<'_>) -> PyResult<Obj> {
     let py = queue.py();
-    args.parse(py, &super::signature("get", []))?;
+    args.parse(py, &super::signature("Queue.get", []))?;
     Wait::create(py, &GET, Some(queue.object()), None)
 }
 

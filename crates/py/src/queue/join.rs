@@ -113,7 +113,7 @@ pub static JOIN: Kind = Kind {
 
 pub fn join(queue: This<'_, super::Queue>, args: Args<'_>) -> PyResult<Obj> {
     let py = queue.py();
-    args.parse(py, &super::signature("join", []))?;
+    args.parse(py, &super::signature("Queue.join", []))?;
     Wait::create(py, &JOIN, Some(queue.object()), None)
 }
 

@@ -170,7 +170,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             c"put_nowait",
             |this, args| {
                 let py = this.py();
-                let [item] = args.parse(py, &signature("put_nowait", ["item"]))?;
+                let [item] = args.parse(py, &signature("Queue.put_nowait", ["item"]))?;
                 let item = item.cloned().unwrap_or_else(|| Obj::none(py));
                 items::put_nowait(this, hooks::of(this)?, &item)?;
                 Ok(Obj::none(py))
@@ -201,7 +201,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             c"_wakeup_next",
             |this, args| {
                 let py = this.py();
-                let [waiters] = args.parse(py, &signature("_wakeup_next", ["waiters"]))?;
+                let [waiters] = args.parse(py, &signature("Queue._wakeup_next", ["waiters"]))?;
                 if let Some(waiters) = waiters {
                     line::wake_next_of(py, waiters)?;
                 }

@@ -20,7 +20,7 @@ pub static PUT: Kind = Kind {
 
 pub fn put(queue: This<'_, super::Queue>, args: Args<'_>) -> PyResult<Obj> {
     let py = queue.py();
-    let [item] = args.parse(py, &super::signature("put", ["item"]))?;
+    let [item] = args.parse(py, &super::signature("Queue.put", ["item"]))?;
     Wait::create(py, &PUT, Some(queue.object()), item.cloned())
 }
 

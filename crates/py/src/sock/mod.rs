@@ -87,25 +87,25 @@ const fn one(function: &'static str, argument: &'static str) -> Signature<2> {
     }
 }
 
-const RECV: Signature<2> = one("sock_recv", "n");
-const RECV_INTO: Signature<2> = one("sock_recv_into", "buf");
-const RECVFROM: Signature<2> = one("sock_recvfrom", "bufsize");
-const SENDALL: Signature<2> = one("sock_sendall", "data");
-const CONNECT: Signature<2> = one("sock_connect", "address");
+const RECV: Signature<2> = one("BaseSelectorEventLoop.sock_recv", "n");
+const RECV_INTO: Signature<2> = one("BaseSelectorEventLoop.sock_recv_into", "buf");
+const RECVFROM: Signature<2> = one("BaseSelectorEventLoop.sock_recvfrom", "bufsize");
+const SENDALL: Signature<2> = one("BaseSelectorEventLoop.sock_sendall", "data");
+const CONNECT: Signature<2> = one("BaseSelectorEventLoop.sock_connect", "address");
 const RECVFROM_INTO: Signature<3> = Signature {
-    function: "sock_recvfrom_into",
+    function: "BaseSelectorEventLoop.sock_recvfrom_into",
     names: ["sock", "buf", "nbytes"],
     required: 2,
     positional: 3,
 };
 const SENDTO: Signature<3> = Signature {
-    function: "sock_sendto",
+    function: "BaseSelectorEventLoop.sock_sendto",
     names: ["sock", "data", "address"],
     required: 3,
     positional: 3,
 };
 const ACCEPT: Signature<1> = Signature {
-    function: "sock_accept",
+    function: "BaseSelectorEventLoop.sock_accept",
     names: ["sock"],
     required: 1,
     positional: 1,

@@ -157,19 +157,19 @@ fn pass_on<const N: usize>(
 }
 
 const DATA: Signature<1> = Signature {
-    function: "write",
+    function: "StreamWriter.write",
     names: ["data"],
     required: 1,
     positional: 1,
 };
 const LINES: Signature<1> = Signature {
-    function: "writelines",
+    function: "StreamWriter.writelines",
     names: ["data"],
     required: 1,
     positional: 1,
 };
 const EXTRA: Signature<2> = Signature {
-    function: "get_extra_info",
+    function: "StreamWriter.get_extra_info",
     names: ["name", "default"],
     required: 1,
     positional: 2,

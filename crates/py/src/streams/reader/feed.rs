@@ -20,7 +20,7 @@ type Reader<'a> = This<'a, StreamReaderCore>;
 /// `feed_data(data)` from Python.
 fn feed_object(this: Reader<'_>, args: Args<'_>) -> PyResult<Obj> {
     const SIGNATURE: Signature<1> = Signature {
-        function: "feed_data",
+        function: "StreamReader.feed_data",
         names: ["data"],
         required: 1,
         positional: 1,

@@ -266,13 +266,13 @@ pub fn set_transport(this: This<'_, StreamReaderCore>, transport: &Obj) -> PyRes
 }
 
 const ONE: Signature<1> = Signature {
-    function: "set_exception",
+    function: "StreamReader.set_exception",
     names: ["exc"],
     required: 1,
     positional: 1,
 };
 const TRANSPORT: Signature<1> = Signature {
-    function: "set_transport",
+    function: "StreamReader.set_transport",
     names: ["transport"],
     required: 1,
     positional: 1,
