@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import roundel
 from kinds import outcome, turns
 
 
@@ -242,6 +243,62 @@ def test_coroutine_origin_tracking(loop):
     assert sys.get_coroutine_origin_tracking_depth() == before
     loop.set_debug(False)
     assert loop.run_until_complete(depth()) == before
+
+
+@pytest.fixture(params=[asyncio, roundel], ids=["asyncio's", "roundel's"])
+def module(request, kind):
+    """Where the coroutine functions are from."""
+    if kind.name == "asyncio" and request.param is roundel:
+        pytest.skip("a loop that is not roundel's does not let its waits know")
+    return request.param
+
+
+def forgotten(module):
+    """Coroutines that nobody awaits, of functions and methods."""
+    lock, queue = module.Lock(), module.Queue()
+    return [module.sleep(0), module.wait([]), lock.acquire(), queue.get(), module.Event().wait()]
+
+
+def test_where_a_coroutine_was_made(debug, run, module):
+    async def main():
+        return forgotten(module)
+
+    made = run(main())
+    line = forgotten.__code__.co_firstlineno + 3
+    for coroutine in made:
+        (file, made_in, name), (_, called_in, caller), *outer = coroutine.cr_origin
+        assert (file, made_in, name) == (__file__, line, "forgotten")
+        assert (called_in, caller) == (main.__code__.co_firstlineno + 1, "main")
+        assert len(outer) == 8, "a loop in debug mode keeps ten"
+        coroutine.close()
+
+
+def test_what_is_said_of_a_forgotten_coroutine(debug, run, collect, module):
+    async def main():
+        module.sleep(0)
+        collect()
+
+    with pytest.warns(RuntimeWarning, match="coroutine 'sleep' was never awaited") as warned:
+        run(main())
+    text = str(warned[0].message)
+    assert "Coroutine created at (most recent call last)\n" in text
+    assert text.endswith("in main\n    module.sleep(0)")
+
+
+def test_where_a_coroutine_was_made_is_not_kept_outside_of_debug_mode(loop, run, module):
+    async def main():
+        before = module.sleep(0)
+        loop.set_debug(True)
+        await turns()
+        inside = module.sleep(0)
+        loop.set_debug(False)
+        await turns()
+        return [before, inside, module.sleep(0)]
+
+    made = run(main())
+    assert [coroutine.cr_origin is None for coroutine in made] == [True, False, True]
+    for coroutine in made:
+        coroutine.close()
 
 
 def test_everything_still_works(debug, run):

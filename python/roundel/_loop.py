@@ -126,7 +126,7 @@ class Loop(_roundel.LoopCore, _Asyncio):
         _default_executor: concurrent.futures.Executor | None
         _asyncgen_firstiter_hook: Callable[[Any], None]
         _asyncgen_finalizer_hook: Callable[[Any], None]
-        _set_coroutine_origin_tracking: Callable[[bool], None]
+        _coroutine_origin_tracking_enabled: bool
         _check_running: Callable[[], None]
         _check_signal: Callable[[int], None]
         _check_callback: Callable[[Any, str], None]
@@ -163,6 +163,12 @@ class Loop(_roundel.LoopCore, _Asyncio):
             events._set_running_loop(None)
             self._set_coroutine_origin_tracking(False)
             sys.set_asyncgen_hooks(*hooks)
+
+    def _set_coroutine_origin_tracking(self, enabled: bool) -> None:
+        before = self._coroutine_origin_tracking_enabled
+        super()._set_coroutine_origin_tracking(enabled)  # type: ignore[misc]
+        if bool(enabled) != bool(before):
+            _roundel._want_origins(bool(enabled))
 
     def close(self) -> None:
         """Close the loop, which must not be running. Pending callbacks are dropped."""

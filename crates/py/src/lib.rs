@@ -92,6 +92,13 @@ fn _set_metaclass(class: &Bound<'_, PyAny>, metaclass: &Bound<'_, PyAny>) -> PyR
         .map_err(PyTypeError::new_err)
 }
 
+/// A loop wants to know where coroutines are made, or no longer does.
+#[pyfunction]
+#[pyo3(signature = (wanted, /))]
+fn _want_origins(wanted: bool) {
+    wait::origin::wanted_by_a_loop(wanted);
+}
+
 /// Where these objects are known: module, its global names, name, object.
 #[pyfunction]
 #[pyo3(signature = (objects, /))]
@@ -169,6 +176,7 @@ fn _roundel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(_all_tasks, module)?)?;
     module.add_function(wrap_pyfunction!(_holders_of, module)?)?;
     module.add_function(wrap_pyfunction!(_set_metaclass, module)?)?;
+    module.add_function(wrap_pyfunction!(_want_origins, module)?)?;
     py.import("atexit")?
         .call_method1("register", (wrap_pyfunction!(_keep_no_more, module)?,))?;
     Ok(())

@@ -22,12 +22,22 @@ pub fn take<'a, const N: usize>(
 ) -> PyResult<([&'a Obj; N], Option<&'a Obj>)> {
     match args.first() {
         Some(found) if !args.has_names() => Ok((found, None)),
-        Some(_) | None => take_named(py, args, function, names)
-            .map_err(|error| args.refused(py, &format!("BaseEventLoop.{function}"), error)),
+        Some(_) | None => take_named(py, args, function, names),
     }
 }
 
+#[inline(never)]
 fn take_named<'a, const N: usize>(
+    py: Python<'_>,
+    args: Args<'a>,
+    function: &str,
+    names: [&str; N],
+) -> PyResult<([&'a Obj; N], Option<&'a Obj>)> {
+    find_named(py, args, function, names)
+        .map_err(|error| args.refused(py, &format!("BaseEventLoop.{function}"), error))
+}
+
+fn find_named<'a, const N: usize>(
     py: Python<'_>,
     args: Args<'a>,
     function: &str,

@@ -270,7 +270,10 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .getter(c"cr_running", |this| {
             Ok(Obj::bool(this.py(), this.stage.get() == Stage::Running))
         })
-        .getter(c"cr_origin", |this| Ok(Obj::none(this.py())))
+        .getter(c"cr_origin", |this| {
+            let origin = this.more.grown().and_then(|rare| rare.origin.get());
+            Ok(origin.unwrap_or_else(|| Obj::none(this.py())))
+        })
         .getter(c"cr_await", |this| of_inner(this, intern!(this.py(), "cr_await")))
         .getter(c"cr_frame", frame)
         .getter(c"cr_suspended", |this| {

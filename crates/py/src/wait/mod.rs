@@ -12,6 +12,7 @@
 mod attributes;
 pub mod delegate;
 mod kind;
+pub mod origin;
 mod state;
 
 use std::cell::Cell;
@@ -73,6 +74,8 @@ struct Rare {
     pending: Slot,
     /// What it waited for has failed with this exception.
     failure: Slot,
+    /// In debug mode: where it was made, as Python tells it.
+    origin: Slot,
 }
 
 /// Of how many dead waits the memory is kept: some 110 KB. There is one for each `sleep(0)`, each contended lock, each
@@ -127,6 +130,7 @@ impl Native for Wait {
             visitor.slot(&rare.cancel_message);
             visitor.slot(&rare.pending);
             visitor.slot(&rare.failure);
+            visitor.slot(&rare.origin);
             rare.waiters.traverse(visitor);
         }
     }
@@ -252,14 +256,18 @@ impl Wait {
         let wait = Self::of(kind);
         wait.owner.set(owner);
         wait.value.set(value);
-        class::create_from::<BoundCoroutine, _>(py, wait)
+        let wait = class::create_from::<BoundCoroutine, _>(py, wait)?;
+        origin::keep(py, &wait)?;
+        Ok(wait)
     }
 
     /// A wait that polls a future of another extension's.
     pub fn polling(py: Python<'_>, kind: &'static Kind, foreign: Foreign) -> PyResult<Obj> {
         let mut wait = Self::of(kind);
         wait.foreign = foreign;
-        class::create(py, wait)
+        let wait = class::create(py, wait)?;
+        origin::keep(py, &wait)?;
+        Ok(wait)
     }
 
     /// As an `async def` would be called.
