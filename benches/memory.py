@@ -183,7 +183,15 @@ def main() -> None:
     installed = [loop for loop in FACTORIES if is_installed(loop)]
     print(f"{'bytes for':40}" + "".join(f"{title(loop):>21}" for loop in installed))
     for row in MEMORY_ROWS.values():
-        print(f"{row.object:40}" + "".join(f"{measure(row.name, loop):21.0f}" for loop in installed), flush=True)
+        print(f"{row.object:40}" + "".join(f"{found(row.name, loop):>21}" for loop in installed), flush=True)
+
+
+def found(row: str, loop: str) -> str:
+    """The bytes for an object, or that there was no figure to be had."""
+    try:
+        return f"{measure(row, loop):.0f}"
+    except (subprocess.SubprocessError, RuntimeError):
+        return "failed"
 
 
 if __name__ == "__main__":
