@@ -278,7 +278,7 @@ def test_errors_of_pause_writing_are_reported(session, reports):
         [b"a", "x"],
         ["x", b"a"],
         [[1]],
-        (b"", NotImplemented),
+        (b"", ...),
         "xy",
         [collections.OrderedDict(a=1)],
         5,
