@@ -42,6 +42,18 @@ impl Wait {
         self.qualname().rsplit('.').next().unwrap_or_default()
     }
 
+    /// In the words of `inspect.getcoroutinestate`.
+    fn coroutine_state(&self) -> &'static str {
+        match self.stage.get() {
+            Stage::Fresh => "CORO_CREATED",
+            Stage::Running => "CORO_RUNNING",
+            Stage::Open | Stage::Parked | Stage::Woken | Stage::Cancelled | Stage::Failed => {
+                "CORO_SUSPENDED"
+            }
+            Stage::Finished => "CORO_CLOSED",
+        }
+    }
+
     fn state(&self) -> &'static str {
         match self.stage.get() {
             Stage::Fresh => "created",
@@ -283,6 +295,16 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
             );
             Ok(Obj::bool(this.py(), suspended))
         });
+    // New in Python 3.15, and what `inspect.getcoroutinestate` asks for there.
+    let builder = if module.py().version_info() >= (3, 15) {
+        builder.getter(c"cr_state", |this| {
+            Ok(PyString::new(this.py(), this.coroutine_state())
+                .into_any()
+                .into())
+        })
+    } else {
+        builder
+    };
     as_future(builder).build(module, Base::Object)?;
     Ok(())
 }
