@@ -208,7 +208,7 @@ soak: build ## Ten minutes of everything at once, with accidents (SOAK="--minute
 .PHONY: leak
 leak: ## A million tasks, cycles through every native object: memory comes back
 	$(call say,leaks)
-	ROUNDEL_TESTS_REQUIRE=1 $(PY) -m pytest -v tests/test_gc.py tests/test_leaks.py
+	ROUNDEL_TESTS_REQUIRE=1 $(PY) -m pytest -v tests/test_gc.py tests/test_gc_loop.py tests/test_leaks.py
 
 # --- figures -------------------------------------------------------------------------------
 
