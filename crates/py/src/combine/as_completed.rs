@@ -67,13 +67,7 @@ impl Native for AsCompleted {
     fn traverse(&self, visitor: &mut Visitor<'_>) {
         self.home.traverse(visitor);
         self.alarm.traverse(visitor);
-        for slot in [
-            &self.given,
-            &self.timeout,
-            &self.todo,
-            &self.caller,
-            &self.copied,
-        ] {
+        for slot in self.slots() {
             visitor.slot(slot);
         }
         if let Ok(done) = self.done.try_borrow() {
@@ -86,13 +80,7 @@ impl Native for AsCompleted {
     fn clear(&self) {
         self.home.clear();
         self.alarm.over();
-        for slot in [
-            &self.given,
-            &self.timeout,
-            &self.todo,
-            &self.caller,
-            &self.copied,
-        ] {
+        for slot in self.slots() {
             slot.set(None);
         }
         drop((self.done.take(), self.takers.take()));
@@ -100,6 +88,16 @@ impl Native for AsCompleted {
 }
 
 impl AsCompleted {
+    fn slots(&self) -> [&Slot; 5] {
+        [
+            &self.given,
+            &self.timeout,
+            &self.todo,
+            &self.caller,
+            &self.copied,
+        ]
+    }
+
     /// What `copy.copy()` makes: both take from the same, as in asyncio.
     fn copy(this: This<'_, Self>) -> PyResult<Obj> {
         let copied = this.copied.get().unwrap_or_else(|| this.object());

@@ -199,8 +199,11 @@ fn run_handle(this: This<'_, LoopCore>, callback: &Callback, object: &Obj) -> Py
         Some(outcome) => outcome,
         None => {
             // It finds the context entered that the one before has left, or leaves it itself.
-            if this.current.get() != task::Current::None {
-                end_row(this)?;
+            if this.current.get() != task::Current::None
+                && let Err(error) = end_row(this)
+            {
+                class::track(handle);
+                return Err(error);
             }
             border::catch(|| Handle::run(handle, this))
         }
