@@ -462,6 +462,8 @@ impl RunContext {
             contexts.leave(py);
         }
         snapshot.entered.set(contexts.working_copy(snapshot)?);
+        // Lent while a program runs, which the slot allows here: it is emptied below and nowhere else. Whoever runs meanwhile
+        // and has this snapshot takes another, and the collector does not clear what this call holds.
         let Some(working) = snapshot.entered.lend() else {
             return Ok(None);
         };
